@@ -1,0 +1,55 @@
+#pragma once
+
+#include <span>
+
+#include "kernels/core/operation_table.h"
+
+namespace zeroth {
+
+/// Gathers a batch from a resident data set, augments and normalises it, in one pass. For row i with picture
+/// m = indices[i], four Philox words u = philox(seed, epoch, m, RandomUse::augment) decide:
+///   flip:  mirrored left to right when the lowest bit of u[0] is set
+///   crop:  moved by dy = u[1] below (2 padding + 1), dx = u[2] likewise, both minus padding; what lies
+///   outside is a raw 0 value: (byte / 255 - mean[c]) * inverse_std[c]   (so padding is black before
+///   normalisation)
+/// The flip comes first, then the crop: x[i, y, z, c] = value of pixel (y + dy, z + dx) of the flipped
+/// picture. pictures: (M, H, W, C) u8; all_labels: (M) i32; indices: (N) i32 in [0, M); key: (4) i32 {seed
+/// low, seed high, epoch, 0}, in device memory because it changes while a captured step does not; x: (N, H,
+/// W, C) storage dtype (f64 in the reference); labels: (N) i32. mean and inverse_std hold up to 4 channels.
+struct AugmentParams {
+  std::int64_t pictures, n, h, w, c;
+  bool flip = true;
+  std::int64_t crop_padding = 4;  // 0: no crop
+  float mean[4] = {0, 0, 0, 0};
+  float inverse_std[4] = {1, 1, 1, 1};
+  DType dtype = DType::f32;
+  std::string to_string() const;
+};
+
+struct AugmentRow : Row {
+  bool (*supports)(const AugmentParams&);
+  void (*forward)(Context&, const AugmentParams&, ConstTensorView pictures, ConstTensorView all_labels,
+                  ConstTensorView indices, ConstTensorView key, TensorView x, TensorView labels);
+};
+
+/// Every implementation, in order of preference.
+std::span<const AugmentRow> augment_rows();
+
+namespace reference {
+extern const AugmentRow augment_row;
+}
+namespace cpu {
+extern const AugmentRow augment_row;
+}
+namespace simt_native {
+extern const AugmentRow augment_row;
+}
+namespace cuda_native {
+extern const AugmentRow augment_row;
+}
+
+void augment_forward(Context& context, const AugmentParams& params, ConstTensorView pictures,
+                     ConstTensorView all_labels, ConstTensorView indices, ConstTensorView key, TensorView x,
+                     TensorView labels);
+
+}  // namespace zeroth

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/core/context.h"
+
+namespace zeroth {
+
+/// What every row of an operation's table says of itself; an operation's row type derives from it and adds
+/// its function pointers. Rows are ordered by preference.
+struct Row {
+  const char* name;  // "reference", "onednn", "cpu", "native", "cudnn"
+  DeviceKind device;
+  bool deterministic;  // same inputs, same device, same thread count: same bits
+};
+
+/// One row, described for `zeroth info`, --impl and messages.
+struct RowInfo {
+  std::string operation;
+  Row row;
+};
+
+namespace detail {
+[[noreturn]] void fail_no_row(const Context& context, std::string_view operation, const std::string& rows,
+                              const std::string& problem);
+}
+
+/// The first row for the context's device that supports the problem, or the one chosen with --impl. A
+/// reference row (device cpu) also serves simt, whose memory is the host's, when it is chosen by name. Throws
+/// Error(usage) listing the rows there are when none fits. `supports(row)` says whether a row takes this
+/// problem; `describe()` names it.
+template <class RowType, class Supports, class Describe>
+const RowType& select_row(const Context& context, std::string_view operation, std::span<const RowType> rows,
+                          Supports&& supports, Describe&& describe) {
+  const std::string* chosen = context.chosen_implementation(operation);
+  const DeviceKind device = context.device().kind;
+  for (const RowType& row : rows) {
+    const bool here = row.device == device ||
+                      (chosen != nullptr && device == DeviceKind::simt && row.device == DeviceKind::cpu);
+    if (here && (chosen == nullptr || *chosen == row.name) && supports(row)) return row;
+  }
+  std::string names;
+  for (const RowType& row : rows)
+    names += std::string(names.empty() ? "" : ", ") + row.name + "@" + name_of(row.device);
+  detail::fail_no_row(context, operation, names, describe());
+}
+
+}  // namespace zeroth

@@ -19,8 +19,8 @@ struct BasicTensorView {
   BasicTensorView() = default;
   BasicTensorView(Byte* start, const Shape& extents, DType type) : data(start), shape(extents), dtype(type) {}
   /// A view to write through serves as one to read from.
-  template <class Other>
-  requires(std::is_void_v<Other>&& std::is_const_v<Byte>) BasicTensorView(const BasicTensorView<Other>& other)
+  template <class Other, class = std::enable_if_t<std::is_void_v<Other> && std::is_const_v<Byte>>>
+  BasicTensorView(const BasicTensorView<Other>& other)
       : data(other.data), shape(other.shape), dtype(other.dtype) {}
 
   std::int64_t elements() const { return shape.elements(); }
@@ -37,9 +37,6 @@ struct BasicTensorView {
     return static_cast<Element*>(data);
   }
 };
-}
-}
-;
 
 using TensorView = BasicTensorView<void>;
 using ConstTensorView = BasicTensorView<const void>;

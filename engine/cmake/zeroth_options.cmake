@@ -14,16 +14,22 @@ set(ZEROTH_CUDA AUTO CACHE STRING "AUTO: with CUDA where it is found; ON: or fai
 set(ZEROTH_MARCH native CACHE STRING "What -march gets for host code; empty: the compiler's own default")
 set(ZEROTH_SANITIZE "" CACHE STRING "empty, address (with undefined) or thread")
 
+set_property(CACHE ZEROTH_CUDA PROPERTY STRINGS AUTO ON OFF)
+set_property(CACHE ZEROTH_SANITIZE PROPERTY STRINGS "" address thread)
+
 find_program(CCACHE ccache)
 if(CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
   set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE})
 endif()
 
+include(zeroth_cuda)
+
 # What every target of this project is compiled with; installed targets do not pass it on.
 add_library(zeroth_compile_options INTERFACE)
 target_compile_options(zeroth_compile_options INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Werror>
+  "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-std=c++20 -Werror all-warnings -Xptxas --warn-on-spills -Xcompiler -Wall,-Wextra>"
   $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${ZEROTH_MARCH}>>:-march=${ZEROTH_MARCH}>)
 target_include_directories(zeroth_compile_options INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
 

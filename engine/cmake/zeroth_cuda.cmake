@@ -1,0 +1,32 @@
+# Finds the CUDA toolkit, on PATH or where installers put it, and decides whether this build has CUDA.
+# Sets ZEROTH_HAVE_CUDA. ZEROTH_CUDA=AUTO leaves CUDA out with one line; ON fails and names what is missing.
+
+set(ZEROTH_HAVE_CUDA OFF)
+set(ZEROTH_CUDA_MISSING "")
+if(ZEROTH_CUDA STREQUAL "OFF")
+  set(ZEROTH_CUDA_MISSING "ZEROTH_CUDA is OFF")
+elseif(NOT ZEROTH_SANITIZE STREQUAL "")
+  set(ZEROTH_CUDA_MISSING "sanitizers check host code only")
+else()
+  find_program(ZEROTH_NVCC nvcc HINTS ENV CUDACXX ENV CUDA_HOME ENV CUDA_PATH PATH_SUFFIXES bin
+               PATHS /usr/local/cuda/bin /opt/cuda/bin)
+  mark_as_advanced(ZEROTH_NVCC)
+  if(NOT ZEROTH_NVCC)
+    set(ZEROTH_CUDA_MISSING "no nvcc on PATH, in CUDA_HOME or in /usr/local/cuda")
+  endif()
+endif()
+
+if(ZEROTH_CUDA_MISSING STREQUAL "")
+  set(CMAKE_CUDA_COMPILER ${ZEROTH_NVCC})
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES 80-real;90a-real;90-virtual)
+  endif()
+  enable_language(CUDA)
+  find_package(CUDAToolkit REQUIRED)
+  set(ZEROTH_HAVE_CUDA ON)
+  message(STATUS "CUDA ${CUDAToolkit_VERSION}: ${ZEROTH_NVCC}, for ${CMAKE_CUDA_ARCHITECTURES}")
+elseif(ZEROTH_CUDA STREQUAL "ON")
+  message(FATAL_ERROR "ZEROTH_CUDA is ON, but: ${ZEROTH_CUDA_MISSING}")
+else()
+  message(STATUS "CUDA left out: ${ZEROTH_CUDA_MISSING}")
+endif()

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "engine/parameters.h"
+
+namespace zeroth {
+
+enum class OptimizerKind : std::uint8_t { sgd, adam, adamw };
+
+struct GroupRates {
+  double learning_rate = 0.0, weight_decay = 0.0;
+};
+
+struct OptimizerConfig {
+  OptimizerKind kind = OptimizerKind::sgd;
+  double momentum = 0.9;                          // sgd
+  bool nesterov = false;                          // sgd
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;  // adam, adamw
+};
+
+/// Updates a network's flat value buffer from its flat gradient buffer: one kernel a step. Moments lie in
+/// flat buffers of the same layout. Rates and the step number lie in device memory, so that a captured step
+/// can read new ones.
+class Optimizer {
+ public:
+  Optimizer(Context& context, ParameterStore& store, const OptimizerConfig& config);
+
+  /// One entry for each ParameterGroup; takes effect from the next step().
+  void set_rates(const std::array<GroupRates, kParameterGroups>& rates);
+  void step();
+
+  std::int64_t steps_taken() const { return steps_taken_; }
+  /// For resuming: the moments come back through moments().
+  void set_steps_taken(std::int64_t steps) { steps_taken_ = steps; }
+
+  struct Moment {
+    std::string name;  // "momentum"; "m", "v"
+    Tensor value;      // laid out as the parameters are
+  };
+  const std::vector<Moment>& moments() const { return moments_; }
+
+ private:
+  Context& context_;
+  ParameterStore& store_;
+  OptimizerConfig config_;
+  std::vector<Moment> moments_;
+  Tensor rates_, step_;
+  std::array<GroupRates, kParameterGroups> current_rates_{};
+  std::int64_t steps_taken_ = 0;
+};
+
+}  // namespace zeroth

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "engine/tensor.h"
+#include "kernels/core/parameter_segment.h"
+
+namespace zeroth {
+
+/// Parameters of a group share a learning rate and a weight decay.
+enum class ParameterGroup : std::uint8_t { weight, bias, norm, alpha };
+inline constexpr int kParameterGroups = 4;
+const char* name_of(ParameterGroup group);
+
+/// How a parameter begins.
+struct Initialisation {
+  enum class Kind : std::uint8_t { constant, normal, uniform } kind = Kind::constant;
+  double value = 0.0;  ///< the constant; the standard deviation; the bound b of U(-b, b)
+
+  static Initialisation constant(double value) { return {Kind::constant, value}; }
+  /// Kaiming normal, fan in, gain sqrt 2 (He et al., "Delving deep into rectifiers", 2015): N(0, 2 / fan_in).
+  static Initialisation kaiming_normal(std::int64_t fan_in);
+  static Initialisation uniform(double bound) { return {Kind::uniform, bound}; }
+};
+
+/// One trainable tensor: a slice of the flat value and gradient buffers.
+struct Parameter {
+  std::string name;
+  Shape shape;
+  ParameterGroup group;
+  Initialisation initialisation;
+  std::int64_t offset = 0;  ///< elements from the start of the flat buffers, a multiple of kParameterSegment
+  Tensor value, gradient;
+};
+
+/// A tensor of a network that is state and not trained, such as a running mean: a slice of the flat state
+/// buffer.
+struct StateTensor {
+  std::string name;
+  Shape shape;
+  double initial = 0.0;
+  std::int64_t offset = 0;
+  Tensor value;
+};
+
+/// All parameters and state of a network, in the fixed order in which they were added, in one flat buffer
+/// each for values, gradients and state. Add everything, then materialise once. References to entries stay
+/// valid.
+class ParameterStore {
+ public:
+  Parameter& add(std::string name, const Shape& shape, ParameterGroup group, Initialisation initialisation);
+  StateTensor& add_state(std::string name, const Shape& shape, double initial);
+
+  /// Allocates the buffers (dtype f32, or f64 for checks against double precision) and initialises every
+  /// parameter from Philox: parameter i draws from (seed, i), so its numbers depend on no other parameter.
+  void materialise(Context& context, std::uint64_t seed, DType dtype = DType::f32);
+
+  /// Trainable scalars, gaps not counted.
+  std::int64_t count() const;
+  std::deque<Parameter>& parameters() { return parameters_; }
+  const std::deque<Parameter>& parameters() const { return parameters_; }
+  std::deque<StateTensor>& state() { return state_; }
+  const std::deque<StateTensor>& state() const { return state_; }
+  const Tensor& flat_values() const { return values_; }
+  const Tensor& flat_gradients() const { return gradients_; }
+  /// u8, one entry for each kParameterSegment elements of the flat buffers.
+  const Tensor& group_of_segment() const { return group_of_segment_; }
+
+ private:
+  std::deque<Parameter> parameters_;
+  std::deque<StateTensor> state_;
+  std::int64_t flat_elements_ = 0, state_elements_ = 0;
+  Tensor values_, gradients_, group_of_segment_, state_values_;
+};
+
+}  // namespace zeroth

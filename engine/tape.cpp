@@ -1,0 +1,76 @@
+#include "engine/tape.h"
+
+namespace zeroth {
+
+int Tape::add_slot(Slot slot) {
+  slots_.push_back(std::move(slot));
+  return static_cast<int>(slots_.size()) - 1;
+}
+
+Variable Tape::input(Tensor value) {
+  const int index = training() ? add_slot({value.shape(), value.dtype(), {}, false, false}) : -1;
+  return {std::move(value), index};
+}
+
+Variable Tape::parameter(Parameter& parameter) {
+  if (!training()) return {parameter.value, -1};
+  const auto [found, inserted] = parameter_slots_.try_emplace(&parameter, -1);
+  if (inserted)
+    found->second = add_slot({parameter.shape, parameter.value.dtype(), parameter.gradient, false, true});
+  return {parameter.value, found->second};
+}
+
+Variable Tape::result(Tensor value, bool wants) {
+  const int index = training() && wants ? add_slot({value.shape(), value.dtype(), {}, false, false}) : -1;
+  return {std::move(value), index};
+}
+
+void Tape::backward(const Variable& output, Tensor seed) {
+  require(output.slot >= 0,
+          "backward needs an output that depends on a parameter or an input of a training tape");
+  adopt(output.slot, std::move(seed));
+  while (!nodes_.empty()) {
+    const std::unique_ptr<Node> node = std::move(nodes_.back());
+    nodes_.pop_back();
+    node->backward(*this);
+  }
+  for (const Slot& entry : slots_) {
+    if (!entry.is_parameter || entry.written) continue;
+    const TensorView view = entry.gradient;
+    context_.memory().fill_zero(view.data, view.bytes(), context_.stream());
+  }
+}
+
+Tensor Tape::take_gradient(int index) {
+  if (index < 0 || !slot(index).written) return {};
+  return std::move(slot(index).gradient);
+}
+
+Tape::Target Tape::target(int index) {
+  if (index < 0) return {};
+  Slot& entry = slot(index);
+  if (!entry.gradient.defined()) entry.gradient = Tensor::empty(context_, entry.shape, entry.dtype);
+  const GradMode mode = entry.written ? GradMode::accumulate : GradMode::overwrite;
+  entry.written = true;
+  return {entry.gradient, mode};
+}
+
+bool Tape::can_adopt(int index) const {
+  return index >= 0 && !slot(index).written && !slot(index).is_parameter;
+}
+
+void Tape::adopt(int index, Tensor gradient) {
+  require(can_adopt(index), "a gradient is adopted only by a slot that holds none");
+  Slot& entry = slot(index);
+  require(gradient.shape() == entry.shape && gradient.dtype() == entry.dtype,
+          "an adopted gradient has its tensor's shape and dtype");
+  entry.gradient = std::move(gradient);
+  entry.written = true;
+}
+
+const Tensor& Tape::gradient(const Variable& leaf) const {
+  static const Tensor none;
+  return leaf.slot >= 0 && slot(leaf.slot).written ? slot(leaf.slot).gradient : none;
+}
+
+}  // namespace zeroth

@@ -1,0 +1,106 @@
+#pragma once
+
+#include <concepts>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/parameters.h"
+#include "engine/tensor.h"
+
+namespace zeroth {
+
+/// A tensor that took part in a computation. `slot` is where its gradient gathers on the tape; -1 means that
+/// no gradient is wanted.
+struct Variable {
+  Tensor value;
+  int slot = -1;
+};
+
+/// Reverse-mode differentiation, defined by running: each operation appends a node, and backward() walks the
+/// nodes from last to first. Nodes are stored in execution order, which is a topological order, so there is
+/// no sort and no recursion. A node is a struct with what its backward needs and a member `void
+/// backward(Tape&)`; it is destroyed, with the activations it holds, as soon as it has run. One tape serves
+/// one forward and at most one backward.
+class Tape {
+ public:
+  enum class Mode { training, inference };
+
+  Tape(Context& context, Mode mode) : context_(context), mode_(mode) {}
+  Tape(const Tape&) = delete;
+  Tape& operator=(const Tape&) = delete;
+
+  Context& context() { return context_; }
+  /// Training mode normalises by the batch's statistics and records; inference mode does neither.
+  bool training() const { return mode_ == Mode::training; }
+
+  /// A leaf without gradient, such as a batch of pictures.
+  Variable constant(Tensor value) { return {std::move(value), -1}; }
+  /// A leaf whose gradient is read with gradient() after backward().
+  Variable input(Tensor value);
+  /// A parameter: its gradient goes straight into its slice of the flat gradient buffer.
+  Variable parameter(Parameter& parameter);
+
+  /// An operation's result. It gets a slot when training and one of the operands `wants` a gradient.
+  Variable result(Tensor value, bool wants);
+  template <class Node>
+  void record(Node node) {
+    static_assert(requires(Node & n, Tape & tape) { n.backward(tape); });
+    nodes_.push_back(std::make_unique<NodeOf<Node>>(std::move(node)));
+  }
+
+  /// Runs every node backwards, starting from the gradient `seed` of `output`. Parameters that no gradient
+  /// reached end with zeros.
+  void backward(const Variable& output, Tensor seed);
+
+  // For nodes, while backward() runs:
+
+  /// Moves the gradient of a result out of its slot; undefined when none has reached it, and the node has
+  /// nothing to do.
+  Tensor take_gradient(int slot);
+  /// Where a node writes its contribution to an operand's gradient, and how: the first one overwrites, later
+  /// ones add.
+  struct Target {
+    TensorView view;
+    GradMode mode = GradMode::skip;
+  };
+  Target target(int slot);
+  /// Whether the next target() of this slot would overwrite a buffer of its own: then adopt() may give it a
+  /// finished one.
+  bool can_adopt(int slot) const;
+  void adopt(int slot, Tensor gradient);
+
+  /// The gradient gathered for a leaf made by input(); undefined when none reached it.
+  const Tensor& gradient(const Variable& leaf) const;
+
+ private:
+  struct Node {
+    virtual ~Node() = default;
+    virtual void backward(Tape& tape) = 0;
+  };
+  template <class Saved>
+  struct NodeOf final : Node {
+    explicit NodeOf(Saved s) : saved(std::move(s)) {}
+    void backward(Tape& tape) override { saved.backward(tape); }
+    Saved saved;
+  };
+  struct Slot {
+    Shape shape;
+    DType dtype = DType::f32;
+    Tensor gradient;
+    bool written = false;
+    bool is_parameter = false;
+  };
+
+  int add_slot(Slot slot);
+  Slot& slot(int index) { return slots_[static_cast<std::size_t>(index)]; }
+  const Slot& slot(int index) const { return slots_[static_cast<std::size_t>(index)]; }
+
+  Context& context_;
+  Mode mode_;
+  std::vector<std::unique_ptr<Node>> nodes_;
+  std::vector<Slot> slots_;
+  std::unordered_map<const Parameter*, int> parameter_slots_;
+};
+
+}  // namespace zeroth

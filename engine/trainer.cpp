@@ -1,0 +1,160 @@
+#include "engine/trainer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "engine/functional.h"
+#include "kernels/augment/augment.h"
+
+namespace zeroth {
+
+namespace {
+
+/// The augmentation of a batch of `rows` pictures of `set`; evaluation only normalises.
+AugmentParams augment_params(const PictureSet& set, std::int64_t rows, const TrainerConfig& config,
+                             bool training) {
+  const Shape& shape = set.pictures.shape();
+  AugmentParams params{};
+  params.pictures = shape[0];
+  params.n = rows;
+  params.h = shape[1];
+  params.w = shape[2];
+  params.c = shape[3];
+  params.flip = training && config.flip;
+  params.crop_padding = training ? config.crop_padding : 0;
+  for (std::size_t c = 0; c < 4; ++c) {
+    params.mean[c] = static_cast<float>(config.mean[c]);
+    params.inverse_std[c] = static_cast<float>(1.0 / config.std[c]);
+  }
+  return params;
+}
+
+Tensor augment_key(Context& context, std::uint64_t seed, std::int64_t epoch) {
+  const std::array<std::int32_t, 4> words{static_cast<std::int32_t>(seed),
+                                          static_cast<std::int32_t>(seed >> 32),
+                                          static_cast<std::int32_t>(epoch), 0};
+  return Tensor::from_host<std::int32_t>(context, {4}, words);
+}
+
+Metrics read_metrics(Context& context, const Tensor& metrics) {
+  const std::vector<double> sums = metrics.to_host<double>(context);
+  const auto rows = static_cast<std::int64_t>(sums[2]);
+  return {rows == 0 ? 0.0 : sums[0] / sums[2], static_cast<std::int64_t>(sums[1]), rows};
+}
+
+constexpr std::int64_t kEvaluationBatch = 500;
+
+}  // namespace
+
+Trainer::Trainer(Context& context, Network& network, PictureSet train, const TrainerConfig& config,
+                 EpochOrder order)
+    : context_(context),
+      network_(network),
+      train_(std::move(train)),
+      config_(config),
+      order_(std::move(order)),
+      optimizer_(context, network.store(), config.optimizer),
+      steps_per_epoch_(config.batch_size > 0 ? train_.size() / config.batch_size : 0) {
+  if (steps_per_epoch_ == 0)
+    fail(ErrorKind::usage, fmt::format("a batch of {} pictures cannot be drawn from a training set of {}",
+                                       config.batch_size, train_.size()));
+  order_on_device_ = Tensor::empty(context, {train_.size()}, DType::i32);
+  indices_ = Tensor::empty(context, {config.batch_size}, DType::i32);
+  labels_ = Tensor::empty(context, {config.batch_size}, DType::i32);
+  metrics_ = Tensor::zeros(context, {3}, DType::f64);
+  const float one = 1.0f;
+  loss_gradient_ = Tensor::from_host<float>(context, {1}, std::span(&one, 1));
+}
+
+void Trainer::start_epoch(std::int64_t epoch) {
+  const std::vector<std::int32_t> order = order_(static_cast<std::uint32_t>(epoch));
+  require(static_cast<std::int64_t>(order.size()) == train_.size(),
+          "an epoch's order names every training picture");
+  order_on_device_.copy_from(context_, std::as_bytes(std::span(order)));
+  key_ = augment_key(context_, config_.seed, epoch);
+  order_epoch_ = epoch;
+}
+
+void Trainer::step() {
+  if (order_epoch_ != epoch()) start_epoch(epoch());
+  const std::int64_t begin = steps_taken() % steps_per_epoch_ * config_.batch_size;
+  const TensorView indices = indices_;
+  context_.memory().copy_on_device(indices.data,
+                                   ConstTensorView(order_on_device_.slice(begin, config_.batch_size)).data,
+                                   indices.bytes(), context_.stream());
+
+  const AugmentParams params = augment_params(train_, config_.batch_size, config_, true);
+  const Tensor x = Tensor::empty(context_, {params.n, params.h, params.w, params.c}, DType::f32);
+  augment_forward(context_, params, train_.pictures, train_.labels, indices_, key_, x, labels_);
+
+  std::array<GroupRates, kParameterGroups> rates = config_.rates;
+  for (GroupRates& group : rates) group.learning_rate *= rate_factor();
+  optimizer_.set_rates(rates);
+
+  Tape tape(context_, Tape::Mode::training);
+  const Variable logits = network_.forward(tape, tape.constant(x));
+  const Loss loss = softmax_cross_entropy(tape, logits, labels_, config_.label_smoothing, metrics_);
+  tape.backward(loss.loss, loss_gradient_);
+  optimizer_.step();
+}
+
+Metrics Trainer::take_metrics() {
+  const Metrics metrics = read_metrics(context_, metrics_);
+  const TensorView view = metrics_;
+  context_.memory().fill_zero(view.data, view.bytes(), context_.stream());
+  return metrics;
+}
+
+Evaluation Trainer::evaluate(const PictureSet& set) {
+  return zeroth::evaluate(context_, network_, set, config_);
+}
+
+Evaluation evaluate(Context& context, Network& network, const PictureSet& set, const TrainerConfig& config) {
+  Evaluation result;
+  result.class_rows.resize(static_cast<std::size_t>(set.classes));
+  result.class_correct.resize(static_cast<std::size_t>(set.classes));
+  const Tensor metrics = Tensor::zeros(context, {3}, DType::f64);
+  const Tensor key = augment_key(context, 0, 0);
+  for (std::int64_t begin = 0; begin < set.size(); begin += kEvaluationBatch) {
+    const std::int64_t rows = std::min(kEvaluationBatch, set.size() - begin);
+    std::vector<std::int32_t> order(static_cast<std::size_t>(rows));
+    std::iota(order.begin(), order.end(), static_cast<std::int32_t>(begin));
+    const AugmentParams params = augment_params(set, rows, config, false);
+    const Tensor x = Tensor::empty(context, {rows, params.h, params.w, params.c}, DType::f32);
+    const Tensor labels = Tensor::empty(context, {rows}, DType::i32);
+    const Tensor indices = Tensor::from_host<std::int32_t>(context, {rows}, order);
+    augment_forward(context, params, set.pictures, set.labels, indices, key, x, labels);
+    Tape tape(context, Tape::Mode::inference);
+    const Loss loss =
+        softmax_cross_entropy(tape, network.forward(tape, tape.constant(x)), labels, 0.0, metrics);
+    const auto truth = labels.to_host<std::int32_t>(context),
+               guess = loss.predictions.to_host<std::int32_t>(context);
+    for (std::size_t row = 0; row < truth.size(); ++row) {
+      ++result.class_rows[static_cast<std::size_t>(truth[row])];
+      result.class_correct[static_cast<std::size_t>(truth[row])] += truth[row] == guess[row];
+    }
+  }
+  result.metrics = read_metrics(context, metrics);
+  return result;
+}
+
+std::vector<NamedTensor> Trainer::tensors() const {
+  std::vector<NamedTensor> all;
+  for (const Parameter& parameter : network_.store().parameters())
+    all.push_back({parameter.name, parameter.value});
+  for (const StateTensor& tensor : network_.store().state()) all.push_back({tensor.name, tensor.value});
+  for (const Optimizer::Moment& moment : optimizer_.moments())
+    for (const Parameter& parameter : network_.store().parameters())
+      all.push_back({"optimizer." + moment.name + "." + parameter.name,
+                     moment.value.range(parameter.offset, parameter.shape)});
+  return all;
+}
+
+void Trainer::resume_at(std::int64_t steps) {
+  optimizer_.set_steps_taken(steps);
+  order_epoch_ = -1;
+}
+
+}  // namespace zeroth

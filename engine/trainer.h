@@ -1,0 +1,109 @@
+#pragma once
+
+#include <array>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/network.h"
+#include "engine/optimizer.h"
+#include "engine/schedule.h"
+
+namespace zeroth {
+
+/// Labelled pictures, resident on a device.
+struct PictureSet {
+  Tensor pictures;  ///< (M, H, W, C) u8
+  Tensor labels;    ///< (M) i32
+  std::int64_t classes = 0;
+
+  std::int64_t size() const { return pictures.shape()[0]; }
+};
+
+struct TrainerConfig {
+  std::int64_t batch_size = 128;
+  OptimizerConfig optimizer;
+  std::array<GroupRates, kParameterGroups> rates;  ///< before the schedule's factor
+  Schedule schedule;
+  double label_smoothing = 0.0;
+  bool flip = true;
+  std::int64_t crop_padding = 4;
+  std::array<double, 4> mean{}, std{1, 1, 1, 1};  ///< of each picture channel, in units of [0, 1]
+  std::uint64_t seed = 0;
+};
+
+/// Sums since they were last read.
+struct Metrics {
+  double loss = 0.0;  ///< mean over rows
+  std::int64_t correct = 0, rows = 0;
+  double error() const {
+    return rows == 0 ? 0.0 : 1.0 - static_cast<double>(correct) / static_cast<double>(rows);
+  }
+};
+
+struct Evaluation {
+  Metrics metrics;
+  std::vector<std::int64_t> class_rows, class_correct;  ///< of each true class
+};
+
+/// A tensor with the name under which a checkpoint holds it.
+struct NamedTensor {
+  std::string name;
+  Tensor value;
+};
+
+/// Trains a network on pictures: an epoch is one pass over the training set in an order of its own, the last
+/// partial batch left out. Every random number follows from (seed, epoch, picture), so a trainer that
+/// continues at step k computes the bits it would have computed without the interruption.
+class Trainer {
+ public:
+  /// The order of the training pictures in an epoch, from 0 on: indices into the set.
+  using EpochOrder = std::function<std::vector<std::int32_t>(std::uint32_t epoch)>;
+
+  /// Throws Error(usage) when a batch is larger than the set.
+  Trainer(Context& context, Network& network, PictureSet train, const TrainerConfig& config,
+          EpochOrder order);
+
+  /// One optimizer step: gather and augment, forward, loss, backward, update. Queues work on the stream and
+  /// reads nothing back.
+  void step();
+
+  std::int64_t steps_taken() const { return optimizer_.steps_taken(); }
+  std::int64_t steps_per_epoch() const { return steps_per_epoch_; }
+  /// The epoch of the next step, from 0 on.
+  std::int64_t epoch() const { return steps_taken() / steps_per_epoch_; }
+  bool at_epoch_start() const { return steps_taken() % steps_per_epoch_ == 0; }
+  /// The schedule's factor for the next step.
+  double rate_factor() const { return config_.schedule.factor(steps_taken(), steps_per_epoch_); }
+  const TrainerConfig& config() const { return config_; }
+
+  /// Loss and errors of the training batches since the last call. Waits for the stream.
+  Metrics take_metrics();
+
+  /// Inference over all pictures of a set, each counted once, the last partial batch included.
+  Evaluation evaluate(const PictureSet& set);
+
+  /// Weights, state and moments: what a checkpoint holds, and with steps_taken() all that resuming needs.
+  std::vector<NamedTensor> tensors() const;
+  /// After the tensors have been filled from a checkpoint. Position and schedule follow from the number of
+  /// steps.
+  void resume_at(std::int64_t steps);
+
+ private:
+  void start_epoch(std::int64_t epoch);
+
+  Context& context_;
+  Network& network_;
+  PictureSet train_;
+  TrainerConfig config_;
+  EpochOrder order_;
+  Optimizer optimizer_;
+  std::int64_t steps_per_epoch_;
+  std::int64_t order_epoch_ = -1;
+  Tensor order_on_device_, indices_, key_, labels_, metrics_, loss_gradient_;
+};
+
+/// Inference over a set without a trainer: the same as Trainer::evaluate.
+Evaluation evaluate(Context& context, Network& network, const PictureSet& set, const TrainerConfig& config);
+
+}  // namespace zeroth

@@ -44,7 +44,7 @@ Metrics read_metrics(Context& context, const Tensor& metrics) {
   return {rows == 0 ? 0.0 : sums[0] / sums[2], static_cast<std::int64_t>(sums[1]), rows};
 }
 
-constexpr std::int64_t kEvaluationBatch = 500;
+constexpr std::size_t kEvaluationBatch = 500;
 
 }  // namespace
 
@@ -56,11 +56,13 @@ Trainer::Trainer(Context& context, Network& network, PictureSet train, const Tra
       config_(config),
       order_(std::move(order)),
       optimizer_(context, network.store(), config.optimizer),
-      steps_per_epoch_(config.batch_size > 0 ? train_.size() / config.batch_size : 0) {
+      steps_per_epoch_(0) {
+  if (config_.pictures_per_epoch == 0) config_.pictures_per_epoch = train_.size();
+  if (config.batch_size > 0) steps_per_epoch_ = config_.pictures_per_epoch / config.batch_size;
   if (steps_per_epoch_ == 0)
-    fail(ErrorKind::usage, fmt::format("a batch of {} pictures cannot be drawn from a training set of {}",
-                                       config.batch_size, train_.size()));
-  order_on_device_ = Tensor::empty(context, {train_.size()}, DType::i32);
+    fail(ErrorKind::usage, fmt::format("a batch of {} pictures cannot be drawn from the {} of an epoch",
+                                       config.batch_size, config_.pictures_per_epoch));
+  order_on_device_ = Tensor::empty(context, {config_.pictures_per_epoch}, DType::i32);
   indices_ = Tensor::empty(context, {config.batch_size}, DType::i32);
   labels_ = Tensor::empty(context, {config.batch_size}, DType::i32);
   metrics_ = Tensor::zeros(context, {3}, DType::f64);
@@ -107,25 +109,31 @@ Metrics Trainer::take_metrics() {
   return metrics;
 }
 
-Evaluation Trainer::evaluate(const PictureSet& set) {
-  return zeroth::evaluate(context_, network_, set, config_);
+Evaluation Trainer::evaluate(const PictureSet& set, std::span<const std::int32_t> indices) {
+  return zeroth::evaluate(context_, network_, set, config_, indices);
 }
 
-Evaluation evaluate(Context& context, Network& network, const PictureSet& set, const TrainerConfig& config) {
+Evaluation evaluate(Context& context, Network& network, const PictureSet& set, const TrainerConfig& config,
+                    std::span<const std::int32_t> indices) {
+  std::vector<std::int32_t> all(indices.begin(), indices.end());
+  if (indices.empty()) {
+    all.resize(static_cast<std::size_t>(set.size()));
+    std::iota(all.begin(), all.end(), 0);
+  }
   Evaluation result;
   result.class_rows.resize(static_cast<std::size_t>(set.classes));
   result.class_correct.resize(static_cast<std::size_t>(set.classes));
   const Tensor metrics = Tensor::zeros(context, {3}, DType::f64);
   const Tensor key = augment_key(context, 0, 0);
-  for (std::int64_t begin = 0; begin < set.size(); begin += kEvaluationBatch) {
-    const std::int64_t rows = std::min(kEvaluationBatch, set.size() - begin);
-    std::vector<std::int32_t> order(static_cast<std::size_t>(rows));
-    std::iota(order.begin(), order.end(), static_cast<std::int32_t>(begin));
+  for (std::size_t begin = 0; begin < all.size(); begin += kEvaluationBatch) {
+    const std::span<const std::int32_t> batch =
+        std::span(all).subspan(begin, std::min<std::size_t>(kEvaluationBatch, all.size() - begin));
+    const auto rows = static_cast<std::int64_t>(batch.size());
     const AugmentParams params = augment_params(set, rows, config, false);
     const Tensor x = Tensor::empty(context, {rows, params.h, params.w, params.c}, DType::f32);
     const Tensor labels = Tensor::empty(context, {rows}, DType::i32);
-    const Tensor indices = Tensor::from_host<std::int32_t>(context, {rows}, order);
-    augment_forward(context, params, set.pictures, set.labels, indices, key, x, labels);
+    const Tensor batch_indices = Tensor::from_host<std::int32_t>(context, {rows}, batch);
+    augment_forward(context, params, set.pictures, set.labels, batch_indices, key, x, labels);
     Tape tape(context, Tape::Mode::inference);
     const Loss loss =
         softmax_cross_entropy(tape, network.forward(tape, tape.constant(x)), labels, 0.0, metrics);

@@ -22,6 +22,7 @@ struct PictureSet {
 
 struct TrainerConfig {
   std::int64_t batch_size = 128;
+  std::int64_t pictures_per_epoch = 0;  ///< how many indices an epoch's order has; 0: as many as the set
   OptimizerConfig optimizer;
   std::array<GroupRates, kParameterGroups> rates;  ///< before the schedule's factor
   Schedule schedule;
@@ -57,7 +58,7 @@ struct NamedTensor {
 /// continues at step k computes the bits it would have computed without the interruption.
 class Trainer {
  public:
-  /// The order of the training pictures in an epoch, from 0 on: indices into the set.
+  /// The order of the training pictures in an epoch, from 0 on: pictures_per_epoch indices into the set.
   using EpochOrder = std::function<std::vector<std::int32_t>(std::uint32_t epoch)>;
 
   /// Throws Error(usage) when a batch is larger than the set.
@@ -80,8 +81,9 @@ class Trainer {
   /// Loss and errors of the training batches since the last call. Waits for the stream.
   Metrics take_metrics();
 
-  /// Inference over all pictures of a set, each counted once, the last partial batch included.
-  Evaluation evaluate(const PictureSet& set);
+  /// Inference over the pictures of a set, or over those that `indices` names; each is counted once, the last
+  /// partial batch included.
+  Evaluation evaluate(const PictureSet& set, std::span<const std::int32_t> indices = {});
 
   /// Weights, state and moments: what a checkpoint holds, and with steps_taken() all that resuming needs.
   std::vector<NamedTensor> tensors() const;
@@ -103,7 +105,8 @@ class Trainer {
   Tensor order_on_device_, indices_, key_, labels_, metrics_, loss_gradient_;
 };
 
-/// Inference over a set without a trainer: the same as Trainer::evaluate.
-Evaluation evaluate(Context& context, Network& network, const PictureSet& set, const TrainerConfig& config);
+/// Inference without a trainer: Trainer::evaluate. Of the configuration, only mean and std count.
+Evaluation evaluate(Context& context, Network& network, const PictureSet& set, const TrainerConfig& config,
+                    std::span<const std::int32_t> indices = {});
 
 }  // namespace zeroth

@@ -75,7 +75,7 @@ std::vector<std::string> read_lines(const fs::path& path) {
 
 std::vector<std::string> class_names(const fs::path& folder, const CifarLayout& layout) {
   const fs::path path = folder / layout.names_file;
-  if (fs::exists(path)) {
+  if (file_exists(path)) {
     std::vector<std::string> names = read_lines(path);
     if (static_cast<int>(names.size()) != layout.classes) {
       fail(ErrorKind::data, fmt::format("{} names {} classes, expected {}; {}", path.string(), names.size(),
@@ -149,9 +149,9 @@ void append_records(const std::vector<std::uint8_t>& bytes, const fs::path& path
 void check_files_exist(const fs::path& folder, const CifarLayout& layout) {
   std::string missing;
   for (const CifarFile& file : layout.train) {
-    if (!fs::exists(folder / file.name)) missing += (missing.empty() ? "" : ", ") + file.name;
+    if (!file_exists(folder / file.name)) missing += (missing.empty() ? "" : ", ") + file.name;
   }
-  if (!fs::exists(folder / layout.test.name)) missing += (missing.empty() ? "" : ", ") + layout.test.name;
+  if (!file_exists(folder / layout.test.name)) missing += (missing.empty() ? "" : ", ") + layout.test.name;
   if (!missing.empty()) {
     fail(ErrorKind::data,
          fmt::format("{} lacks {} of {}; {}", folder.string(), missing, layout.name, advice_for(layout)));
@@ -168,11 +168,10 @@ const CifarLayout& cifar_layout(const std::string& name) {
 }
 
 std::optional<std::string> dataset_in_folder(const fs::path& folder) {
-  std::error_code ignored;  // what cannot be looked at does not count as there
-  const auto holds = [&](const CifarFile& file) { return fs::exists(folder / file.name, ignored); };
+  const auto holds = [&](const CifarFile& file) { return file_exists(folder / file.name); };
   if (std::any_of(kCifar10.train.begin(), kCifar10.train.end(), holds) || holds(kCifar10.test)) {
     const fs::path names = folder / kCifar10.names_file;
-    const bool drawn = fs::exists(names, ignored) && read_lines(names) == generated_class_names();
+    const bool drawn = file_exists(names) && read_lines(names) == generated_class_names();
     return drawn ? "generated" : "cifar10";
   }
   if (holds(kCifar100.train.front()) || holds(kCifar100.test)) return "cifar100";

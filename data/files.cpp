@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -87,6 +88,11 @@ void OpenFile::sync() {
   if (::fsync(descriptor_) != 0 && errno != EINVAL && errno != ENOTSUP) fail_with_reason("write");
 }
 
+bool OpenFile::lock() {
+  // Where the file system knows no locks (some network mounts), nothing is claimed and nothing is lost.
+  return ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+}
+
 std::vector<std::uint8_t> read_file(const fs::path& path, std::uint64_t expected_bytes,
                                     const std::string& advice) {
   OpenFile file(path, O_RDONLY);
@@ -110,6 +116,13 @@ void write_file(const fs::path& path, std::span<const std::uint8_t> bytes) {
   OpenFile file(path, O_WRONLY | O_CREAT | O_TRUNC);
   file.write(bytes);
   file.sync();
+}
+
+bool file_exists(const fs::path& path) {
+  std::error_code error;
+  const bool exists = fs::exists(path, error);
+  if (error) fail(ErrorKind::data, fmt::format("cannot look at {}: {}", path.string(), error.message()));
+  return exists;
 }
 
 void sync_folder(const fs::path& folder) {

@@ -26,6 +26,8 @@ class OpenFile {
   void seek_to_end();
   /// Waits until the bytes are on the disk.
   void sync();
+  /// Claims the file against other processes that do the same; false where one already has it.
+  bool lock();
 
  private:
   [[noreturn]] void fail_with_reason(const char* action) const;
@@ -41,6 +43,9 @@ std::vector<std::uint8_t> read_file(const std::filesystem::path& path, std::uint
 /// Creates or replaces a file and syncs it. Errors: data when it cannot be created, runtime when the disk
 /// fills.
 void write_file(const std::filesystem::path& path, std::span<const std::uint8_t> bytes);
+
+/// Whether there is something of this name. Errors: data, where that cannot be told (no permission).
+bool file_exists(const std::filesystem::path& path);
 
 /// Makes the entries of a folder durable.
 void sync_folder(const std::filesystem::path& folder);

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+
+namespace zeroth {
+
+/// What verify_dataset() found out about one file.
+struct VerifiedFile {
+  std::string name;
+  std::uint64_t bytes = 0;
+  std::string sha256;
+  bool official = false;  ///< its SHA-256 is the published one
+};
+
+struct VerifyReport {
+  std::string name;  ///< "cifar10", "cifar100" or "generated"
+  std::filesystem::path folder;
+  DataOrigin origin = DataOrigin::unofficial;
+  std::vector<VerifiedFile> files;
+  std::vector<std::string> class_names;
+  std::vector<std::int64_t> train_per_class, test_per_class;  // (classes)
+  std::uint64_t content_hash = 0;
+
+  /// Every class has the same number of pictures, in either half.
+  bool balanced() const;
+  /// One line for a person: the set, its size, its balance, and whether the files are the official ones.
+  std::string summary() const;
+};
+
+/// Reads a whole set and reports what it holds. `name_or_folder` as for find_dataset(). Errors: as
+/// find_dataset() and read_cifar(); usage, for "generated" by name, which has no files.
+VerifyReport verify_dataset(const std::string& name_or_folder);
+
+}  // namespace zeroth

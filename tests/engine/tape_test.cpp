@@ -11,7 +11,8 @@ namespace {
 
 Tensor counted(Context& context, const Shape& shape, double scale) {
   std::vector<double> values(static_cast<std::size_t>(shape.elements()));
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = scale * std::sin(1.0 + 0.7 * static_cast<double>(i));
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = scale * std::sin(1.0 + 0.7 * static_cast<double>(i));
   return Tensor::from_host<double>(context, shape, values);
 }
 
@@ -34,17 +35,20 @@ struct SmallNetwork {
     store.materialise(context, 7, DType::f64);
   }
 
-  double loss(Context& context, const Tensor& pictures, const Tensor& labels, Tensor* input_gradient = nullptr) {
+  double loss(Context& context, const Tensor& pictures, const Tensor& labels,
+              Tensor* input_gradient = nullptr) {
     Tape tape(context, Tape::Mode::training);
     const Variable x = tape.input(pictures);
     const Variable y = conv2d(tape, x, tape.parameter(w1), 1, 1);
     // w2 is used twice and y reaches the join by two ways: gradients must add up.
-    const Variable inner = relu(tape, batch_norm(tape, conv2d(tape, y, tape.parameter(w2), 1, 1), tape.parameter(gamma),
-                                                 tape.parameter(beta), mean.value, var.value));
+    const Variable inner =
+        relu(tape, batch_norm(tape, conv2d(tape, y, tape.parameter(w2), 1, 1), tape.parameter(gamma),
+                              tape.parameter(beta), mean.value, var.value));
     const Variable f = conv2d(tape, inner, tape.parameter(w2), 1, 1);
     const Variable joined = residual(tape, ResidualForm::post, f, y, tape.parameter(alpha));
     const Variable small = max_pool(tape, shortcut_a(tape, joined, 6), 3, 1, 1);
-    const Variable logits = linear(tape, global_avg_pool(tape, small), tape.parameter(head), tape.parameter(bias));
+    const Variable logits =
+        linear(tape, global_avg_pool(tape, small), tape.parameter(head), tape.parameter(bias));
     const Loss result = softmax_cross_entropy(tape, logits, labels, 0.1, {});
     const double one = 1.0;
     tape.backward(result.loss, Tensor::from_host<double>(context, {1}, std::span(&one, 1)));
@@ -85,7 +89,8 @@ TEST_CASE("gradients of a network with shared parameters and joins match differe
   network.loss(context, pictures, labels, &dx);
   const auto loss = [&] { return network.loss(context, pictures, labels); };
   std::vector<std::vector<double>> gradients;
-  for (Parameter& parameter : network.store.parameters()) gradients.push_back(parameter.gradient.to_host<double>(context));
+  for (Parameter& parameter : network.store.parameters())
+    gradients.push_back(parameter.gradient.to_host<double>(context));
   std::size_t index = 0;
   for (Parameter& parameter : network.store.parameters()) {
     CAPTURE(parameter.name);
@@ -134,5 +139,6 @@ TEST_CASE("activations are freed as backward proceeds", "[tape]") {
   Tensor seed = Tensor::zeros(context, {1, 64, 64, 4}, DType::f64);
   tape.backward(y, std::move(seed));
   y = {};
-  CHECK(context.allocator().bytes_in_use() - before == pictures.bytes());  // the input's gradient, in place all along
+  CHECK(context.allocator().bytes_in_use() - before ==
+        pictures.bytes());  // the input's gradient, in place all along
 }

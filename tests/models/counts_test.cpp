@@ -35,7 +35,9 @@ std::int64_t parameters_of(const std::vector<LayerInfo>& layers) {
   return total;
 }
 
-double mega(std::int64_t count) { return static_cast<double>(count) / 1e6; }
+double mega(std::int64_t count) {
+  return static_cast<double>(count) / 1e6;
+}
 
 }  // namespace
 
@@ -88,6 +90,7 @@ TEST_CASE("the ImageNet stem leaves maps of 8, 4, 2 and 1 pixels", "[models]") {
 }
 
 TEST_CASE("names of models that do not exist are refused", "[models]") {
-  for (const char* name : {"resnet", "resnet19", "resnet2", "resnet20x", "rezero", "rezero-rezero-resnet20", "vgg16", ""})
+  for (const char* name :
+       {"resnet", "resnet19", "resnet2", "resnet20x", "rezero", "rezero-rezero-resnet20", "vgg16", ""})
     CHECK_THROWS_AS(resnet_config(name), Error);
 }

@@ -1,0 +1,233 @@
+#include <bit>
+#include <cstring>
+#include <numeric>
+
+#include "engine/trainer.h"
+#include "kernels/batch_norm/batch_norm.h"
+#include "kernels/conv2d/conv2d.h"
+#include "kernels/core/philox.h"
+#include "kernels/relu/relu.h"
+#include "kernels/residual/residual.h"
+#include "models/resnet.h"
+#include "tests/catch.h"
+
+using namespace zeroth;
+
+namespace {
+
+PictureSet random_pictures(Context& context, std::int64_t count, std::int64_t side) {
+  std::vector<std::uint8_t> pixels(static_cast<std::size_t>(count * side * side * 3));
+  for (std::size_t i = 0; i < pixels.size(); ++i)
+    pixels[i] = static_cast<std::uint8_t>(philox(11, 0, i, RandomUse::test).word[0] >> 24);
+  std::vector<std::int32_t> labels(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<std::int32_t>(i % 10);
+  return {Tensor::from_host<std::uint8_t>(context, {count, side, side, 3}, pixels),
+          Tensor::from_host<std::int32_t>(context, {count}, labels), 10};
+}
+
+TrainerConfig small_config() {
+  TrainerConfig config;
+  config.batch_size = 16;
+  config.rates.fill({0.05, 5e-4});
+  config.mean = {0.5, 0.5, 0.5, 0.0};
+  config.std = {0.25, 0.25, 0.25, 1.0};
+  config.seed = 3;
+  return config;
+}
+
+/// A ReZero network of depth 8 on 8 x 8 pictures, and everything that trains it.
+struct SmallTraining {
+  Context context{{DeviceKind::cpu, 0}};
+  ResNet network;
+  Trainer trainer;
+
+  explicit SmallTraining(const TrainerConfig& config, std::int64_t pictures = 64)
+      : network(small_network()),
+        trainer(context, materialised(network, context), random_pictures(context, pictures, 8), config,
+                [pictures](std::uint32_t epoch) {
+                  std::vector<std::int32_t> order(static_cast<std::size_t>(pictures));
+                  std::iota(order.begin(), order.end(), 0);
+                  std::rotate(order.begin(), order.begin() + epoch % 5, order.end());
+                  return order;
+                }) {}
+
+  static ResNetConfig small_network() {
+    ResNetConfig config = resnet_config("rezero-resnet8");
+    config.height = config.width = 8;
+    return config;
+  }
+  static ResNet& materialised(ResNet& network, Context& context) {
+    network.store().materialise(context, 5);
+    return network;
+  }
+
+  std::vector<std::vector<float>> values() const {
+    std::vector<std::vector<float>> all;
+    for (const NamedTensor& tensor : trainer.tensors()) all.push_back(tensor.value.to_host<float>(context));
+    return all;
+  }
+};
+
+bool same_bits(const Context& context, const Tensor& a, const Tensor& b) {
+  const auto left = a.to_host<float>(context), right = b.to_host<float>(context);
+  return left.size() == right.size() &&
+         std::memcmp(left.data(), right.data(), left.size() * sizeof(float)) == 0;
+}
+
+}  // namespace
+
+TEST_CASE("training twice gives the same bits", "[training]") {
+  SmallTraining first(small_config()), second(small_config());
+  for (int step = 0; step < 6; ++step) {
+    first.trainer.step();
+    second.trainer.step();
+  }
+  CHECK(first.values() == second.values());
+  CHECK(first.trainer.take_metrics().loss == second.trainer.take_metrics().loss);
+}
+
+TEST_CASE("a resumed training computes the bits of an uninterrupted one", "[training]") {
+  for (const OptimizerKind kind : {OptimizerKind::sgd, OptimizerKind::adamw}) {
+    TrainerConfig config = small_config();
+    config.optimizer.kind = kind;
+    config.schedule = {ScheduleKind::step, {1.5}, 0.1, 0.5, 3.0};
+    SmallTraining whole(config), start(config), rest(config);
+    for (int step = 0; step < 11; ++step) whole.trainer.step();
+    for (int step = 0; step < 7; ++step) start.trainer.step();  // in the middle of an epoch of 4 steps
+    const std::vector<NamedTensor> from = start.trainer.tensors(), to = rest.trainer.tensors();
+    for (std::size_t i = 0; i < from.size(); ++i) {
+      REQUIRE(from[i].name == to[i].name);
+      const auto elements = from[i].value.to_host<float>(start.context);
+      to[i].value.copy_from(rest.context, std::as_bytes(std::span(elements)));
+    }
+    rest.trainer.resume_at(7);
+    for (int step = 7; step < 11; ++step) rest.trainer.step();
+    CHECK(whole.values() == rest.values());
+  }
+}
+
+TEST_CASE("a network overfits one batch", "[training]") {
+  TrainerConfig config = small_config();
+  config.flip = false;
+  config.crop_padding = 0;
+  SmallTraining training(config, 16);
+  training.trainer.step();
+  const double before = training.trainer.take_metrics().loss;
+  for (int step = 0; step < 80; ++step) training.trainer.step();
+  training.trainer.take_metrics();
+  training.trainer.step();
+  const Metrics after = training.trainer.take_metrics();
+  CHECK(before > 1.5);
+  CHECK(after.loss < 0.05);
+  CHECK(after.correct == 16);
+}
+
+TEST_CASE("evaluation counts every picture once, whatever the batch", "[training]") {
+  SmallTraining training(small_config());
+  const PictureSet set = random_pictures(training.context, 1003, 8);
+  const Evaluation all = training.trainer.evaluate(set);
+  CHECK(all.metrics.rows == 1003);
+  CHECK(std::accumulate(all.class_rows.begin(), all.class_rows.end(), std::int64_t{0}) == 1003);
+  CHECK(std::accumulate(all.class_correct.begin(), all.class_correct.end(), std::int64_t{0}) ==
+        all.metrics.correct);
+  CHECK(all.class_rows[0] == 101);
+  CHECK(all.class_rows[9] == 100);
+  const std::vector<std::int32_t> some{5, 7, 1002};
+  CHECK(training.trainer.evaluate(set, some).metrics.rows == 3);
+}
+
+TEST_CASE("a batch larger than the set is refused", "[training]") {
+  TrainerConfig config = small_config();
+  config.batch_size = 65;
+  CHECK_THROWS_AS(SmallTraining(config), Error);
+}
+
+TEST_CASE("with alpha 0 only alphas and the path of shortcuts learn", "[training]") {
+  Context context({DeviceKind::cpu, 0});
+  ResNet network(SmallTraining::small_network());
+  network.store().materialise(context, 5);
+  Tape tape(context, Tape::Mode::training);
+  const std::vector<float> pixels(4 * 8 * 8 * 3, 0.3f);
+  const std::vector<std::int32_t> classes{1, 2, 3, 4};
+  Variable x = tape.constant(Tensor::from_host<float>(context, {4, 8, 8, 3}, pixels));
+  const Loss loss = softmax_cross_entropy(tape, network.forward(tape, x),
+                                          Tensor::from_host<std::int32_t>(context, {4}, classes), 0.0, {});
+  const float one = 1.0f;
+  tape.backward(loss.loss, Tensor::from_host<float>(context, {1}, std::span(&one, 1)));
+  for (const Parameter& parameter : network.store().parameters()) {
+    CAPTURE(parameter.name);
+    const auto gradient = parameter.gradient.to_host<float>(context);
+    const bool zero = std::all_of(gradient.begin(), gradient.end(), [](float g) { return g == 0.0f; });
+    const bool inside =
+        parameter.name.find(".conv") != std::string::npos || parameter.name.find(".bn") != std::string::npos;
+    if (inside) CHECK(zero);
+    if (parameter.name.starts_with("fc.")) CHECK_FALSE(zero);
+  }
+}
+
+TEST_CASE("the tape and a hand-written schedule of the same block give the same bits", "[training]") {
+  Context context({DeviceKind::cpu, 0});
+  ParameterStore store;
+  Parameter& w = store.add("w", {16, 3, 3, 16}, ParameterGroup::weight, Initialisation::kaiming_normal(144));
+  Parameter& gamma = store.add("gamma", {16}, ParameterGroup::norm, Initialisation::constant(1.2));
+  Parameter& beta = store.add("beta", {16}, ParameterGroup::norm, Initialisation::constant(-0.1));
+  Parameter& alpha = store.add("alpha", {1}, ParameterGroup::alpha, Initialisation::constant(0.6));
+  store.add_state("mean", {16}, 0.0);
+  store.add_state("var", {16}, 1.0);
+  store.materialise(context, 1);
+  const auto random = [&](const Shape& shape, std::uint64_t key) {
+    std::vector<float> values(static_cast<std::size_t>(shape.elements()));
+    for (std::size_t i = 0; i < values.size(); ++i)
+      values[i] = uniform_unit(philox(key, 0, i, RandomUse::test).word[0]) - 0.5f;
+    return Tensor::from_host<float>(context, shape, values);
+  };
+  const Shape shape{4, 8, 8, 16};
+  const Tensor x = random(shape, 1), dy = random(shape, 2);
+  const Tensor running_mean = Tensor::zeros(context, {16}, DType::f32),
+               running_var = Tensor::zeros(context, {16}, DType::f32);
+
+  Tape tape(context, Tape::Mode::training);
+  const Variable in = tape.input(x);
+  const Variable f =
+      relu(tape, batch_norm(tape, conv2d(tape, in, tape.parameter(w), 1, 1), tape.parameter(gamma),
+                            tape.parameter(beta), running_mean, running_var));
+  const Variable y = residual(tape, ResidualForm::post, f, in, tape.parameter(alpha));
+  tape.backward(y, random(shape, 2));
+
+  const Conv2dParams conv{4, 8, 8, 16, 16, 3, 3, 1, 1};
+  const BatchNormParams norm{4 * 8 * 8, 16};
+  const ResidualParams join{ResidualForm::post, shape.elements()};
+  const auto empty = [&](const Shape& s) { return Tensor::empty(context, s, DType::f32); };
+  const Tensor c = empty(shape), b = empty(shape), r = empty(shape), out = empty(shape);
+  const Tensor mean = empty({16}), inverse_std = empty({16}),
+               hand_mean = Tensor::zeros(context, {16}, DType::f32);
+  const Tensor hand_var = Tensor::zeros(context, {16}, DType::f32);
+  const auto conv_scratch = [&](Conv2dPass pass) {
+    return context.scratch(conv2d_workspace(context, conv, pass));
+  };
+  conv2d_forward(context, conv, x, w.value, c, conv_scratch(Conv2dPass::forward));
+  batch_norm_forward_training(context, norm, c, gamma.value, beta.value, hand_mean, hand_var, b, mean,
+                              inverse_std, context.scratch(batch_norm_workspace(context, norm)));
+  relu_forward(context, b, r);
+  residual_forward(context, join, r, x, alpha.value, out);
+  const Tensor dr = empty(shape), dx = empty(shape), dw = empty(w.shape), dgamma = empty({16}),
+               dbeta = empty({16}), dalpha = empty({1});
+  residual_backward(context, join, dy, r, out, alpha.value, dr, GradMode::overwrite, dx, GradMode::overwrite,
+                    dalpha, GradMode::overwrite, context.scratch(residual_workspace(context, join)));
+  relu_backward(context, dr, r, dr, GradMode::overwrite);
+  batch_norm_backward(context, norm, dr, c, gamma.value, mean, inverse_std, dr, GradMode::overwrite, dgamma,
+                      dbeta, GradMode::overwrite, context.scratch(batch_norm_workspace(context, norm)));
+  conv2d_backward_weight(context, conv, x, dr, dw, GradMode::overwrite,
+                         conv_scratch(Conv2dPass::backward_weight));
+  conv2d_backward_data(context, conv, dr, w.value, dx, GradMode::accumulate,
+                       conv_scratch(Conv2dPass::backward_data));
+
+  CHECK(same_bits(context, y.value, out));
+  CHECK(same_bits(context, tape.gradient(in), dx));
+  CHECK(same_bits(context, w.gradient, dw));
+  CHECK(same_bits(context, gamma.gradient, dgamma));
+  CHECK(same_bits(context, beta.gradient, dbeta));
+  CHECK(same_bits(context, alpha.gradient, dalpha));
+  CHECK(same_bits(context, running_mean, hand_mean));
+  CHECK(same_bits(context, running_var, hand_var));
+}

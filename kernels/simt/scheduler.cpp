@@ -24,9 +24,9 @@ struct Unwind {};
 
 constexpr std::uint64_t kYieldLimit = 10'000'000;
 
-bool same(Site a, Site b) {
-  return a.line == b.line && (a.file == b.file || std::strcmp(a.file, b.file) == 0);
-}
+// Equal names may be two objects, one for each translation unit.
+bool same(const char* a, const char* b) { return a == b || std::strcmp(a, b) == 0; }
+bool same(Site a, Site b) { return a.line == b.line && same(a.file, b.file); }
 
 uint3 unflatten(std::uint64_t rank, uint3 extents) {
   return {static_cast<unsigned>(rank % extents.x), static_cast<unsigned>(rank / extents.x % extents.y),
@@ -44,9 +44,17 @@ std::uint32_t OrderGenerator::below(std::uint32_t bound) {
 
 Scheduler::Scheduler() = default;
 
+namespace {
+thread_local std::unique_ptr<Scheduler> owner;
+constinit thread_local Scheduler* of_thread = nullptr;  // without the check for first use that `owner` carries
+}  // namespace
+
 Scheduler& Scheduler::of_this_thread() {
-  static thread_local Scheduler scheduler;
-  return scheduler;
+  if (of_thread == nullptr) [[unlikely]] {
+    owner = std::make_unique<Scheduler>();
+    of_thread = owner.get();
+  }
+  return *of_thread;
 }
 
 // ---- blocks -------------------------------------------------------------------------------------------------------
@@ -249,7 +257,7 @@ int Scheduler::block_barrier(const char* name, BarrierVote vote, bool predicate,
   if (barrier_arrived_ == 0) {
     barrier_first_ = rank_;
   } else if (const Thread& first = thread_[barrier_first_];
-             !same(first.site, site) || std::strcmp(first.waits_for, name) != 0) {
+             !same(first.site, site) || !same(first.waits_for, name)) {
     fail("divergent barrier: thread " + to_string(self.index) + " is at " + name + " at " + to_string(site) +
          ", thread " + to_string(first.index) + " at " + first.waits_for + " at " + to_string(first.site));
   }
@@ -297,7 +305,7 @@ void Scheduler::warp_collective(const Collective& collective, std::uint32_t mask
     gathering.collective = collective;
     gathering.site = site;
   } else if (gathering.mask != mask || !same(gathering.site, site) ||
-             std::strcmp(gathering.collective.name, collective.name) != 0) {
+             !same(gathering.collective.name, collective.name)) {
     const unsigned other = static_cast<unsigned>(std::countr_zero(gathering.arrived));
     fail("lanes of a warp meet at different places: thread " + to_string(self.index) + " is at " + quote() +
          " with mask " + hex(mask) + ", " + describe(first_rank + other));

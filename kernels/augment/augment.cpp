@@ -1,0 +1,48 @@
+#include "kernels/augment/augment.h"
+
+#include <fmt/format.h>
+
+namespace zeroth {
+
+namespace {
+/// Keeps offsets inside a picture, and the flat index of any of its elements, within 31 bits.
+constexpr std::int64_t kMaxPictureElements = std::int64_t{1} << 30;
+}  // namespace
+
+std::string AugmentParams::to_string() const {
+  return fmt::format("{} of {} pictures of {} x {} x {} into {}{}, padding {}", n, pictures, h, w, c,
+                     name_of(dtype), flip ? ", flip" : "", crop_padding);
+}
+
+std::span<const AugmentRow> augment_rows() {
+  static const AugmentRow rows[] = {cuda_native::augment_row, simt_native::augment_row, cpu::augment_row,
+                                    reference::augment_row};
+  return rows;
+}
+
+void augment_forward(Context& context, const AugmentParams& params, ConstTensorView pictures,
+                     ConstTensorView all_labels, ConstTensorView indices, ConstTensorView key, TensorView x,
+                     TensorView labels) {
+  if (params.c < 1 || params.c > 4)
+    fail(ErrorKind::usage, fmt::format("augment: pictures have {} channels, expected 1 to 4", params.c));
+  if (params.h < 1 || params.w < 1 || params.h > kMaxPictureElements / params.w / params.c)
+    fail(ErrorKind::usage, fmt::format("augment: a picture of {} x {} x {} is empty or too large", params.h,
+                                       params.w, params.c));
+  if (params.crop_padding < 0 || params.crop_padding > 32767)
+    fail(ErrorKind::usage,
+         fmt::format("augment: crop_padding is {}, expected 0 to 32767", params.crop_padding));
+  if (params.n > 0 && params.pictures < 1) fail(ErrorKind::usage, "augment: the data set has no pictures");
+  check_operand("augment", "pictures", pictures, {params.pictures, params.h, params.w, params.c}, DType::u8);
+  check_operand("augment", "all_labels", all_labels, {params.pictures}, DType::i32);
+  check_operand("augment", "indices", indices, {params.n}, DType::i32);
+  check_operand("augment", "key", key, {4}, DType::i32);
+  check_operand("augment", "x", x, {params.n, params.h, params.w, params.c}, params.dtype);
+  check_operand("augment", "labels", labels, {params.n}, DType::i32);
+  const AugmentRow& row = select_row(
+      context, "augment", augment_rows(),
+      [&](const AugmentRow& candidate) { return candidate.supports(params); },
+      [&] { return params.to_string(); });
+  row.forward(context, params, pictures, all_labels, indices, key, x, labels);
+}
+
+}  // namespace zeroth

@@ -1,0 +1,94 @@
+#include <cmath>
+#include <limits>
+
+#include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
+
+namespace zeroth::reference {
+
+namespace {
+
+bool supports(const SoftmaxCrossEntropyParams& params) {
+  return params.dtype == DType::f64 || params.dtype == DType::f32;
+}
+
+/// q[k]: the probability that the smoothed target gives class k. NaN where the label names no class.
+template <class T>
+T target(const SoftmaxCrossEntropyParams& params, std::int32_t label, std::int64_t k) {
+  if (label < 0 || label >= params.k) return std::numeric_limits<T>::quiet_NaN();
+  return static_cast<T>((k == label ? 1.0 - params.smoothing : 0.0) +
+                        params.smoothing / static_cast<double>(params.k));
+}
+
+template <class T>
+T largest(const T* logits, std::int64_t k, std::int32_t& index) {
+  T best = -std::numeric_limits<T>::infinity();
+  index = 0;
+  for (std::int64_t i = 0; i < k; ++i)
+    if (logits[i] > best) {
+      best = logits[i];
+      index = static_cast<std::int32_t>(i);
+    }
+  return best;
+}
+
+/// log of the sum of exp(logits), with the largest taken out so that nothing overflows.
+template <class T>
+T log_sum_exp(const T* logits, std::int64_t k, T maximum) {
+  T sum{};
+  for (std::int64_t i = 0; i < k; ++i) sum += std::exp(logits[i] - maximum);
+  return maximum + std::log(sum);
+}
+
+void forward(Context&, const SoftmaxCrossEntropyParams& params, ConstTensorView logits_view,
+             ConstTensorView labels_view, TensorView loss, TensorView row_losses, TensorView predictions,
+             TensorView metrics) {
+  dispatch_reference(params.dtype, [&]<class T>(TypeTag<T>) {
+    const std::int32_t* labels = labels_view.as<std::int32_t>();
+    double sum = 0.0, correct = 0.0;
+    for (std::int64_t n = 0; n < params.n; ++n) {
+      const T* logits = logits_view.as<T>() + n * params.k;
+      std::int32_t& predicted = predictions.as<std::int32_t>()[n];
+      const T normaliser = log_sum_exp(logits, params.k, largest(logits, params.k, predicted));
+      T row_loss{};
+      for (std::int64_t k = 0; k < params.k; ++k) {
+        const T q = target<T>(params, labels[n], k);
+        if (q != T{0}) row_loss -= q * (logits[k] - normaliser);
+      }
+      row_losses.as<T>()[n] = row_loss;
+      sum += static_cast<double>(row_loss);
+      correct += predicted == labels[n] ? 1.0 : 0.0;
+    }
+    *loss.as<T>() = static_cast<T>(sum / static_cast<double>(params.n));
+    if (metrics) {
+      double* total = metrics.as<double>();
+      total[0] += sum;
+      total[1] += correct;
+      total[2] += static_cast<double>(params.n);
+    }
+  });
+}
+
+void backward(Context&, const SoftmaxCrossEntropyParams& params, ConstTensorView logits_view,
+              ConstTensorView labels_view, ConstTensorView dloss, TensorView dlogits_view, GradMode mode) {
+  dispatch_reference(params.dtype, [&]<class T>(TypeTag<T>) {
+    const T scale = *dloss.as<T>() / static_cast<T>(params.n);
+    for (std::int64_t n = 0; n < params.n; ++n) {
+      const T* logits = logits_view.as<T>() + n * params.k;
+      T* dlogits = dlogits_view.as<T>() + n * params.k;
+      const std::int32_t label = labels_view.as<std::int32_t>()[n];
+      std::int32_t predicted;
+      const T normaliser = log_sum_exp(logits, params.k, largest(logits, params.k, predicted));
+      for (std::int64_t k = 0; k < params.k; ++k) {
+        const T gradient = scale * (std::exp(logits[k] - normaliser) - target<T>(params, label, k));
+        dlogits[k] = mode == GradMode::accumulate ? dlogits[k] + gradient : gradient;
+      }
+    }
+  });
+}
+
+}  // namespace
+
+const SoftmaxCrossEntropyRow softmax_cross_entropy_row{
+    {"reference", DeviceKind::cpu, true}, supports, forward, backward};
+
+}  // namespace zeroth::reference

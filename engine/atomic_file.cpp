@@ -1,0 +1,86 @@
+#include "engine/atomic_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "kernels/core/error.h"
+
+namespace zeroth {
+namespace fs = std::filesystem;
+
+namespace {
+
+/// Throws for the system call that has just failed.
+[[noreturn]] void fail_with_errno(const char* action, const fs::path& path) {
+  fail(ErrorKind::runtime, fmt::format("cannot {} {}: {}", action, path.string(), std::strerror(errno)));
+}
+
+class Descriptor {
+ public:
+  explicit Descriptor(int value) : value_(value) {}
+  ~Descriptor() {
+    if (value_ >= 0) ::close(value_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+
+  int get() const { return value_; }
+  int close() { return ::close(std::exchange(value_, -1)); }
+
+ private:
+  int value_;
+};
+
+/// Removes the temporary file unless it has been renamed.
+struct Removal {
+  fs::path path;
+  bool active = true;
+  ~Removal() {
+    if (active) ::unlink(path.c_str());
+  }
+};
+
+void write_all(const Descriptor& file, std::span<const std::byte> bytes, const fs::path& path) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(file.get(), bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail_with_errno("write", path);
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+}
+
+void sync_folder_of(const fs::path& path) {
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  const Descriptor handle(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  // Some file systems cannot sync a folder and say EINVAL; there is nothing better to do on them.
+  if (handle.get() < 0 || (::fsync(handle.get()) != 0 && errno != EINVAL)) fail_with_errno("sync", folder);
+}
+
+}  // namespace
+
+void replace_file(const fs::path& path, std::span<const std::span<const std::byte>> pieces) {
+  Removal temporary{fs::path(path).concat(fmt::format(".tmp-{}", ::getpid()))};
+  Descriptor file(::open(temporary.path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  if (file.get() < 0) {
+    temporary.active = false;
+    fail_with_errno("create", path);
+  }
+  for (const std::span<const std::byte> piece : pieces) write_all(file, piece, path);
+  if (::fsync(file.get()) != 0) fail_with_errno("sync", path);
+  if (file.close() != 0) fail_with_errno("close", path);
+  if (::rename(temporary.path.c_str(), path.c_str()) != 0) fail_with_errno("replace", path);
+  temporary.active = false;
+  sync_folder_of(path);
+}
+
+void replace_file(const fs::path& path, std::string_view text) {
+  const std::span<const std::byte> bytes = std::as_bytes(std::span(text));
+  replace_file(path, std::span(&bytes, 1));
+}
+
+}  // namespace zeroth

@@ -22,7 +22,9 @@ std::string to_string(Site site) {
 }
 
 std::string to_string(uint3 index) {
-  return "(" + std::to_string(index.x) + ", " + std::to_string(index.y) + ", " + std::to_string(index.z) + ")";
+  char text[48];
+  std::snprintf(text, sizeof(text), "(%u, %u, %u)", index.x, index.y, index.z);
+  return text;
 }
 
 std::string hex(std::uint32_t mask) {
@@ -111,6 +113,14 @@ void Scheduler::fail(const std::string& what) const {
   throw Error(ErrorKind::runtime, "simt: " + what + " [" + where() + "]");
 }
 
+void Scheduler::note_failure(const std::string& what) {
+  try {
+    fail(what);
+  } catch (...) {
+    if (!failure_) failure_ = std::current_exception();
+  }
+}
+
 std::string Scheduler::describe(unsigned rank) const {
   const Thread& thread = thread_[rank];
   const std::string name = "thread " + to_string(thread.index);
@@ -130,7 +140,7 @@ std::string Scheduler::describe(unsigned rank) const {
 void Scheduler::report_stall() {
   for (unsigned first = 0; first < threads_; first += kWarp) {
     for (const Gathering& gathering : warps_[first / kWarp].gatherings) {
-      if (gathering.mask == 0) continue;
+      if (gathering.arrived == 0) continue;
       const auto here = static_cast<unsigned>(std::countr_zero(gathering.arrived));
       const auto missing = static_cast<unsigned>(std::countr_zero(gathering.mask & ~gathering.arrived));
       fail("a warp collective lacks lanes: " + describe(first + here) + ", but " + describe(first + missing));

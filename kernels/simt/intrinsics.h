@@ -124,7 +124,7 @@ void __stcg(T* address, std::type_identity_t<T> value) {
 template <class A, class B>
   requires std::is_arithmetic_v<A> && std::is_arithmetic_v<B>
 constexpr auto min(A a, B b) {
-  using T = decltype(true ? a : b);
+  using T = std::common_type_t<A, B>;
   const T x = static_cast<T>(a), y = static_cast<T>(b);
   if constexpr (std::is_floating_point_v<T>) {
     if (x != x) return y;
@@ -134,7 +134,7 @@ constexpr auto min(A a, B b) {
 template <class A, class B>
   requires std::is_arithmetic_v<A> && std::is_arithmetic_v<B>
 constexpr auto max(A a, B b) {
-  using T = decltype(true ? a : b);
+  using T = std::common_type_t<A, B>;
   const T x = static_cast<T>(a), y = static_cast<T>(b);
   if constexpr (std::is_floating_point_v<T>) {
     if (x != x) return y;

@@ -130,7 +130,7 @@ void Scheduler::finish_block() {
   if (failure_) {
     unwind_all();
     for (Warp& warp : warps_)
-      for (Gathering& gathering : warp.gatherings) gathering.mask = 0;
+      for (Gathering& gathering : warp.gatherings) gathering.arrived = 0;
     std::rethrow_exception(std::exchange(failure_, nullptr));
   }
   if (const std::string problem = shared_.end_block(); !problem.empty()) fail(problem);
@@ -245,7 +245,8 @@ void Scheduler::yield(Site site) {
   Thread& self = thread_[rank_];
   Fiber* fresh = started_ < threads_ ? &fresh_fiber() : nullptr;
   push_ready(rank_);
-  switch_to(*self.fiber, fresh != nullptr ? *fresh : *next_fiber());
+  Fiber* next = fresh != nullptr ? fresh : next_fiber();
+  switch_to(*self.fiber, next != nullptr ? *next : host_);
   if (unwinding_) throw Unwind{};
 }
 
@@ -287,6 +288,18 @@ int Scheduler::block_barrier(const char* name, BarrierVote vote, bool predicate,
   return 0;
 }
 
+/// Where lanes with this mask gather: where others of the same mask wait, or a place of no lanes; one that had the same
+/// mask before, if there is one.
+Gathering& Warp::gathering_of(std::uint32_t mask) {
+  Gathering* free = nullptr;
+  for (Gathering& gathering : gatherings) {
+    if (gathering.mask == mask) return gathering;
+    if (gathering.arrived == 0 && free == nullptr) free = &gathering;
+    if (gathering.mask == 0) break;
+  }
+  return *free;
+}
+
 void Scheduler::warp_collective(const Collective& collective, std::uint32_t mask, void* data, Site site) {
   Thread& self = thread_[rank_];
   Warp& warp = warps_[rank_ / kWarp];
@@ -298,14 +311,12 @@ void Scheduler::warp_collective(const Collective& collective, std::uint32_t mask
   if ((mask & ~warp.existing) != 0)
     fail(quote() + ": its mask names lane " + std::to_string(std::countr_zero(mask & ~warp.existing)) +
          ", which the block's last warp does not have");
-  Gathering& gathering = warp.gatherings[static_cast<unsigned>(std::countr_zero(mask))];
-  if (gathering.mask == 0) {
+  Gathering& gathering = warp.gathering_of(mask);
+  if (gathering.arrived == 0) {
     gathering.mask = mask;
-    gathering.arrived = 0;
     gathering.collective = collective;
     gathering.site = site;
-  } else if (gathering.mask != mask || !same(gathering.site, site) ||
-             !same(gathering.collective.name, collective.name)) {
+  } else if (!same(gathering.site, site) || !same(gathering.collective.name, collective.name)) {
     const unsigned other = static_cast<unsigned>(std::countr_zero(gathering.arrived));
     fail("lanes of a warp meet at different places: thread " + to_string(self.index) + " is at " + quote() +
          " with mask " + hex(mask) + ", " + describe(first_rank + other));
@@ -335,7 +346,7 @@ void Scheduler::release_gathering(Warp& warp, Gathering& gathering, unsigned fir
   const Collective& collective = gathering.collective;
   if (collective.completion != nullptr)
     collective.completion(data.data(), gathering.arrived, collective.name, gathering.site);
-  gathering.mask = 0;
+  gathering.arrived = 0;
   ++gathering.generation;
   arrange(ranks.data(), count);
   for (unsigned i = 0; i < count; ++i) push_ready(ranks[i]);
@@ -347,7 +358,7 @@ bool Scheduler::release_past_exited() {
   for (unsigned first = 0; first < threads_; first += kWarp) {
     Warp& warp = warps_[first / kWarp];
     for (Gathering& gathering : warp.gatherings) {
-      if (gathering.mask == 0 || !gathering.collective.exited_lanes) continue;
+      if (gathering.arrived == 0 || !gathering.collective.exited_lanes) continue;
       if ((gathering.mask & ~gathering.arrived & ~warp.exited) != 0) continue;
       release_gathering(warp, gathering, first);
       released = true;

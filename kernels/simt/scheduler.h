@@ -41,8 +41,8 @@ struct Thread {
 
 /// Lanes gathering for a warp collective. A warp has as many at once as there are disjoint masks.
 struct Gathering {
-  std::uint32_t mask = 0;  // 0: free
-  std::uint32_t arrived = 0;
+  std::uint32_t mask = 0;     // of the collective, or of the last one that was here; 0: none yet
+  std::uint32_t arrived = 0;  // 0: free
   Collective collective{};
   Site site;
   unsigned generation = 0;
@@ -51,8 +51,10 @@ struct Gathering {
 
 struct Warp {
   std::uint32_t existing = 0, exited = 0;
-  std::array<Gathering, kWarp> gatherings;  // by lowest lane of the mask
+  std::array<Gathering, kWarp> gatherings;  // as many as there are lanes to wait in
   std::array<void*, kWarp> data{};
+
+  Gathering& gathering_of(std::uint32_t mask);
 };
 
 /// Runs the blocks of one launch at a time on fibers. One per OS thread.
@@ -75,6 +77,8 @@ class Scheduler {
 
   /// An Error(runtime) for the running kernel: `what`, then kernel, launch line and block.
   [[noreturn]] void fail(const std::string& what) const;
+  /// The same, raised when the running thread next blocks or returns: for callers that an exception cannot cross.
+  void note_failure(const std::string& what);
   /// "kernel K, launched at F:L, block (x, y, z)"
   std::string where() const;
 

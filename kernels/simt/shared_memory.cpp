@@ -6,6 +6,7 @@
 #include <cstring>
 #include <new>
 
+#include "kernels/simt/access_check.h"
 #include "kernels/simt/fiber.h"
 #include "kernels/simt/scheduler.h"
 
@@ -50,11 +51,13 @@ SharedMemory::SharedMemory() {
   if (memory == MAP_FAILED) throw std::bad_alloc();
   arena_ = static_cast<unsigned char*>(memory);
   poison(arena_, kArenaBytes);
+  watch_arena(arena_, kArenaBytes);
 }
 
 SharedMemory::~SharedMemory() {
   clear();
   if (arena_ == nullptr) return;
+  forget_arena();
   unpoison(arena_, kArenaBytes);
   munmap(arena_, kArenaBytes);
 }
@@ -98,6 +101,7 @@ unsigned char* SharedMemory::place(const SharedDeclaration& declaration) {
   std::memset(arena_ + used_, kGuardByte, offset - used_);
   std::memset(data, kFillByte, declaration.bytes);
   std::memset(data + declaration.bytes, kGuardByte, kGuardBytes);
+  forget_writes(data, declaration.bytes);
   poison(arena_ + used_, offset - used_);
   poison(data + declaration.bytes, kGuardBytes);
   used_ = end;

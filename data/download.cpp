@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <chrono>
 #include <exception>
 #include <memory>
 #include <mutex>
@@ -45,6 +46,8 @@ class NoSigpipe {
   sigset_t pipe_{}, before_{};
 };
 
+using Clock = std::chrono::steady_clock;
+
 /// One transfer, shared with libcurl's callbacks. No exception may cross libcurl's C code: it waits in
 /// `error`.
 struct Transfer {
@@ -52,8 +55,9 @@ struct Transfer {
   OpenFile& file;
   const DownloadOptions& options;
   std::uint64_t on_disk;  // bytes of the file so far
-  bool started = false, stopped = false, too_long = false, html = false;
-  std::exception_ptr error;
+  bool started = false, stopped = false, stalled = false, too_long = false, html = false;
+  std::exception_ptr error = nullptr;
+  Clock::time_point last_arrival = Clock::now();
 
   void accept(std::span<const std::uint8_t> bytes) {
     if (!started) {
@@ -77,6 +81,7 @@ struct Transfer {
     }
     file.write(bytes);
     on_disk += bytes.size();
+    last_arrival = Clock::now();
   }
 };
 
@@ -97,7 +102,10 @@ int on_progress(void* pointer, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
   } catch (...) {
     transfer.error = std::current_exception();
   }
-  return transfer.error || transfer.stopped ? 1 : 0;
+  // libcurl has a clock of its own for this, but it judges averages over five seconds.
+  transfer.stalled =
+      Clock::now() - transfer.last_arrival >= std::chrono::seconds(transfer.options.stall_seconds);
+  return transfer.error || transfer.stopped || transfer.stalled ? 1 : 0;
 }
 
 std::string http_reason(long status) {
@@ -121,10 +129,11 @@ std::string reason_of(CURLcode code, const std::string& details, long status,
       return http_reason(status);
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
-      return (details.empty() ? curl_easy_strerror(code) : details) + " (is there a network?)";
+    case CURLE_COULDNT_CONNECT:
+      return fmt::format("{} (is there a network?){}", details.empty() ? curl_easy_strerror(code) : details,
+                         options.offline_advice);
     case CURLE_OPERATION_TIMEDOUT:
-      return fmt::format("no answer within {} s, or no data for {} s", options.connect_seconds,
-                         options.stall_seconds);
+      return fmt::format("no connection within {} s{}", options.connect_seconds, options.offline_advice);
     case CURLE_PARTIAL_FILE:
     case CURLE_RECV_ERROR:
     case CURLE_GOT_NOTHING:
@@ -151,11 +160,32 @@ void configure(CURL* curl, const std::string& url, const DownloadOptions& option
   curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS, static_cast<long>(CURLPROTO_HTTP | CURLPROTO_HTTPS));
 #endif
   curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, static_cast<long>(options.connect_seconds));
-  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1000L);
-  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, static_cast<long>(options.stall_seconds));
   curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
   curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+}
+
+/// Fails where this program, not libcurl, ended the transfer.
+void fail_as_told(const Transfer& transfer, const std::string& url) {
+  if (transfer.error) std::rethrow_exception(transfer.error);
+  if (transfer.stopped) {
+    fail(ErrorKind::runtime, "the download was stopped; run the same command again to continue");
+  }
+  if (transfer.stalled) {
+    fail(ErrorKind::runtime,
+         fmt::format("cannot fetch {}: no data for {} s; run the same command again to continue", url,
+                     transfer.options.stall_seconds));
+  }
+  if (transfer.html) {
+    fail(ErrorKind::data,
+         fmt::format("{} answered with an HTML page, not the file; a login page or a proxy may be in the way",
+                     url));
+  }
+  if (transfer.too_long) {
+    transfer.file.truncate_to(0);  // not to be continued
+    fail(ErrorKind::data, fmt::format("{} is longer than the {} bytes it should have; it is another file",
+                                      url, transfer.options.expected_bytes));
+  }
 }
 
 /// One request. Returns false when the server refused to continue from where the file ends.
@@ -164,7 +194,7 @@ bool attempt(const std::string& url, OpenFile& file, const DownloadOptions& opti
   if (curl == nullptr) fail(ErrorKind::runtime, "libcurl could not be started");
   char details[CURL_ERROR_SIZE] = "";
   configure(curl.get(), url, options, details);
-  Transfer transfer{curl.get(), file, options, file.size(), false, false, false, false, nullptr};
+  Transfer transfer{curl.get(), file, options, file.size()};
   const bool resuming = transfer.on_disk > 0;
   // A range, not CURLOPT_RESUME_FROM: that one fails where a server answers with the whole file.
   const std::string range = fmt::format("{}-", transfer.on_disk);
@@ -173,19 +203,7 @@ bool attempt(const std::string& url, OpenFile& file, const DownloadOptions& opti
   curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &transfer);
   file.seek_to_end();
   const CURLcode code = curl_easy_perform(curl.get());
-  if (transfer.error) std::rethrow_exception(transfer.error);
-  if (transfer.stopped)
-    fail(ErrorKind::runtime, "the download was stopped; run the same command again to continue");
-  if (transfer.html) {
-    fail(ErrorKind::data,
-         fmt::format("{} answered with an HTML page, not the file; a login page or a proxy may be "
-                     "in the way",
-                     url));
-  }
-  if (transfer.too_long) {
-    fail(ErrorKind::runtime, fmt::format("{} is longer than the {} bytes it should have; it is another file",
-                                         url, options.expected_bytes));
-  }
+  fail_as_told(transfer, url);
   long status = 0;
   curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &status);
   if (code == CURLE_HTTP_RETURNED_ERROR && status == kHttpRangeNotSatisfiable && resuming) return false;

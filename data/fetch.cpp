@@ -74,13 +74,20 @@ fs::path download_archive(const DatasetArchive& archive, const fs::path& destina
   how.expected_bytes = archive.bytes;
   how.connect_seconds = options.connect_seconds;
   how.stall_seconds = options.stall_seconds;
+  how.offline_advice =
+      fmt::format("; an archive brought here by other means is taken with --from {}", archive.file);
   if (options.progress) {
     how.progress = [&](std::uint64_t done) {
       return options.progress({FetchPhase::download, done, archive.bytes});
     };
   }
   const std::string url = options.base_url + (options.base_url.ends_with('/') ? "" : "/") + archive.file;
-  download(url, part, how);
+  try {
+    download(url, part, how);
+  } catch (const Error&) {
+    if (fs::file_size(part, error) == 0) fs::remove(part, error);  // nothing to continue
+    throw;
+  }
   try {
     check_archive(part, archive, options);
   } catch (const Error& wrong) {

@@ -17,13 +17,12 @@ struct DownloadOptions {
 };
 
 /// Brings a file over HTTP or HTTPS, following redirects and the usual proxy variables (https_proxy,
-/// no_proxy,
-/// ...). What `file` already holds is continued where the server can, and begun anew where it cannot; a file
-/// that is complete is left alone. The file is synced to disk. One process at a time may write it.
-/// Errors, one line each: runtime, for no network, no such host, a refused or stalled connection, an HTTP
-/// error, a transfer that ended early, a full disk, a stop asked for by `progress`; what arrived stays for
-/// the next attempt. data, for an HTML page or a longer file in its place, or when the file cannot
-/// be created.
+/// no_proxy and their kin). What `file` already holds is continued where the server can, and begun anew where
+/// it cannot; a file that is complete is left alone. The file is synced to disk. One process at a time may
+/// write it. Errors, one line each:
+///   runtime  no network, no such host, a refused or stalled connection, an HTTP error, a transfer that ended
+///            early, a full disk, a stop asked for by `progress`; what arrived stays for the next attempt
+///   data     an HTML page or a longer file in its place, or a file that cannot be created
 void download(const std::string& url, const std::filesystem::path& file, const DownloadOptions& options);
 
 }  // namespace zeroth

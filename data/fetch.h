@@ -50,12 +50,10 @@ struct FetchResult {
 
 /// Gets a data set: downloads the archive to `destination`/FILE.part (continuing an interrupted one), checks
 /// its size and SHA-256, unpacks it and leaves `destination`/cifar-10-batches-bin (or the like) complete or
-/// not at all. Needs about 350 MB while it works, 185 MB after. `destination` is created. Errors, one line
-/// each:
+/// not at all. Needs about 350 MB while it works, 185 MB after. `destination` is created. Errors:
 ///   usage    a name that has no archive
 ///   data     something other than the archive arrived (an HTML page, a wrong checksum; it is removed), the
-///   given
-///            file is not the archive, the folder exists with other content, or cannot be written
+///            given file is not the archive, or the folder exists with other content or cannot be written
 ///   runtime  the network or the disk failed; what arrived stays for the next attempt
 FetchResult fetch(const std::string& name, const std::filesystem::path& destination,
                   const FetchOptions& options = {});

@@ -25,8 +25,7 @@ const std::vector<std::string>& generated_class_names();
 /// How hard it is, at the default seed and counts, as test accuracy (PyTorch, f32, on a CPU):
 ///   multinomial logistic regression on pixels, L-BFGS to a largest gradient entry below 1e-4:
 ///     26.2 % with an L2 penalty of 0.1, 21.2 % with 0.01; overfitted to 94 % in training, 15.1 %
-///   after each of 5 epochs of SGD (lr 0.1, momentum 0.9, weight decay 5e-4, batch 128, flip and crop), two
-///   seeds:
+///   each of 5 epochs of SGD (lr 0.1, momentum 0.9, weight decay 5e-4, batch 128, flip, crop), two seeds:
 ///     ReZero ResNet-20   66.4 96.1 99.7 99.5 97.0    45.9 90.5 98.3 97.5 98.0
 ///     ResNet-20          80.9 97.2 98.8 99.1 99.7    79.9 98.0 89.9 99.9 99.3
 ///

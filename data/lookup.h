@@ -23,8 +23,7 @@ const std::vector<std::string>& dataset_names();
 std::filesystem::path cache_folder();
 
 /// Finds a data set by name or folder.
-///   a known name   looked up in $ZEROTH_DATA, then in cache_folder(); either may hold the set's files itself
-///   or
+///   a known name   looked up in $ZEROTH_DATA, then in cache_folder(); either may hold the set's files or
 ///                  the folder the official archive unpacks to. "generated" needs no files.
 ///   anything else  a folder, likewise; its content decides which set it is
 /// (A folder called like a data set is reached as ./cifar10.) Errors: data, when it is not there: one line

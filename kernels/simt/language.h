@@ -19,11 +19,20 @@ struct uint3 {
   unsigned x, y, z;
 };
 
+namespace zeroth::simt {
+/// threadIdx and its kin. Constant members: kernels cannot assign them, the scheduler makes them anew.
+struct BuiltinIndex {
+  const unsigned x, y, z;
+  constexpr operator uint3() const { return {x, y, z}; }
+};
+}  // namespace zeroth::simt
+
 struct dim3 {
   unsigned x, y, z;
   constexpr dim3(unsigned x_extent = 1, unsigned y_extent = 1, unsigned z_extent = 1)
       : x(x_extent), y(y_extent), z(z_extent) {}
   constexpr dim3(uint3 from) : x(from.x), y(from.y), z(from.z) {}
+  constexpr dim3(const zeroth::simt::BuiltinIndex& from) : x(from.x), y(from.y), z(from.z) {}
   constexpr operator uint3() const { return {x, y, z}; }
 };
 
@@ -33,10 +42,10 @@ namespace zeroth::simt {
 
 /// What the running thread sees of itself. Written by the scheduler at every switch.
 struct ThreadView {
-  uint3 thread_index;
-  uint3 block_index;
-  uint3 block_extents;
-  uint3 grid_extents;
+  BuiltinIndex thread_index;
+  BuiltinIndex block_index;
+  BuiltinIndex block_extents;
+  BuiltinIndex grid_extents;
 };
 
 extern constinit thread_local ThreadView now;
@@ -49,8 +58,7 @@ struct Site {
 
 }  // namespace zeroth::simt
 
-// Macros, because a thread-local object that its scheduler changes cannot also be const to everybody else.
-#define threadIdx (static_cast<const uint3&>(::zeroth::simt::now.thread_index))
-#define blockIdx (static_cast<const uint3&>(::zeroth::simt::now.block_index))
-#define blockDim (static_cast<const uint3&>(::zeroth::simt::now.block_extents))
-#define gridDim (static_cast<const uint3&>(::zeroth::simt::now.grid_extents))
+#define threadIdx (::zeroth::simt::now.thread_index)
+#define blockIdx (::zeroth::simt::now.block_index)
+#define blockDim (::zeroth::simt::now.block_extents)
+#define gridDim (::zeroth::simt::now.grid_extents)

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <memory>
 #include <numeric>
 #include <utility>
 
@@ -27,6 +28,8 @@ constexpr std::uint64_t kYieldLimit = 10'000'000;
 // Equal names may be two objects, one for each translation unit.
 bool same(const char* a, const char* b) { return a == b || std::strcmp(a, b) == 0; }
 bool same(Site a, Site b) { return a.line == b.line && same(a.file, b.file); }
+
+void set(BuiltinIndex& index, uint3 value) { std::construct_at(&index, value.x, value.y, value.z); }
 
 uint3 unflatten(std::uint64_t rank, uint3 extents) {
   return {static_cast<unsigned>(rank % extents.x), static_cast<unsigned>(rank / extents.x % extents.y),
@@ -62,10 +65,7 @@ Scheduler& Scheduler::of_this_thread() {
 void Scheduler::run(const LaunchRequest& request) {
   struct Active {
     Scheduler& scheduler;
-    ~Active() {
-      scheduler.request_ = nullptr;
-      now = {};
-    }
+    ~Active() { scheduler.request_ = nullptr; }
   } active{*this};
   request_ = &request;
   setting_ = thread_order();
@@ -74,8 +74,9 @@ void Scheduler::run(const LaunchRequest& request) {
   tsan_release(&launch_begin_);
   const std::uint64_t blocks = std::uint64_t{request.grid.x} * request.grid.y * request.grid.z;
   threads_ = request.block.x * request.block.y * request.block.z;
-  now.block_extents = request.block;
-  now.grid_extents = request.grid;
+  set(now.block_extents, request.block);
+  set(now.grid_extents, request.grid);
+  if constexpr (kFiberPerThread) fibers_.numbered(threads_ - 1);  // made here, not by the fibers: they would race
   for (unsigned rank = 0; rank < threads_; ++rank) thread_[rank].index = unflatten(rank, now.block_extents);
   // A stride that shares no factor with the number of blocks visits each of them once, in an order of no pattern that
   // a kernel could rely on.
@@ -98,7 +99,7 @@ void Scheduler::run(const LaunchRequest& request) {
 }
 
 void Scheduler::start_block(std::uint64_t block) {
-  now.block_index = unflatten(block, now.grid_extents);
+  set(now.block_index, unflatten(block, now.grid_extents));
   exited_ = started_ = ready_head_ = ready_count_ = 0;
   barrier_arrived_ = barrier_votes_ = 0;
   unwinding_ = false;
@@ -129,6 +130,7 @@ void Scheduler::finish_block() {
   }
   if (failure_) {
     unwind_all();
+    tsan_acquire(&launch_end_);
     for (Warp& warp : warps_)
       for (Gathering& gathering : warp.gatherings) gathering.arrived = 0;
     std::rethrow_exception(std::exchange(failure_, nullptr));
@@ -195,7 +197,7 @@ void Scheduler::run_thread(Fiber& fiber, unsigned rank) {
 void Scheduler::resume(unsigned rank) {
   rank_ = rank;
   thread_[rank].state = ThreadState::running;
-  now.thread_index = thread_[rank].index;
+  set(now.thread_index, thread_[rank].index);
 }
 
 Fiber* Scheduler::next_fiber() {

@@ -125,6 +125,7 @@ void* SharedMemory::array(const SharedDeclaration& declaration, std::string& pro
     return nullptr;
   }
   static_bytes_ = total;
+  const TsanIgnore ignore;
   arrays_.push_back({&declaration, data, declaration.bytes});
   return data;
 }
@@ -133,6 +134,7 @@ void* SharedMemory::dynamic() {
   for (const Array& array : arrays_)
     if (array.declaration == &dynamic_declaration_) return array.data;
   unsigned char* data = place(dynamic_declaration_);
+  const TsanIgnore ignore;
   arrays_.push_back({&dynamic_declaration_, data, dynamic_bytes_});
   return data;
 }

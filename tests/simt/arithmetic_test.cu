@@ -15,7 +15,7 @@ __global__ void atomics_kernel(T* cells) {
   atomicAdd(&cells[0], value);
   atomicMax(&cells[1], value);
   atomicMin(&cells[2], value);
-  T old = cells[3], assumed;
+  T old = atomicAdd(&cells[3], 0), assumed;
   do {
     assumed = old;
     old = atomicCAS(&cells[3], assumed, assumed + 2);

@@ -43,8 +43,8 @@ __global__ void throwing_kernel(int thrower) {
 
 int alive = 0;
 struct Counted {
-  Counted() { ++alive; }
-  ~Counted() { --alive; }
+  Counted() { atomicAdd(&alive, 1); }
+  ~Counted() { atomicAdd(&alive, -1); }
 };
 
 __global__ void counted_kernel() {

@@ -86,14 +86,16 @@ __global__ void shared_overrun(float* out, int shift) {
   ZEROTH_SHARED(float, tile, [32]);  // declaration: shared_overrun
   ZEROTH_SHARED(float, neighbour, [64]);
   neighbour[threadIdx.x] = 0.0f;
-  tile[threadIdx.x + static_cast<unsigned>(shift)] = 1.0f;  // culprit: shared_overrun
-  out[threadIdx.x] = tile[threadIdx.x];
+  float* shifted = &tile[0] + shift;  // of no known extent
+  shifted[threadIdx.x] = 1.0f;  // culprit: shared_overrun
+  out[threadIdx.x] = neighbour[threadIdx.x];
 }
 
 __global__ void dynamic_overrun(float* out) {
   float* tile = dynamic_shared<float>();
   tile[threadIdx.x + 1] = 1.0f;  // culprit: dynamic_overrun
-  out[threadIdx.x] = tile[threadIdx.x];
+  __syncthreads();
+  out[threadIdx.x] = tile[threadIdx.x + 1];
 }
 
 __global__ void global_overrun(float* out) {

@@ -32,7 +32,7 @@ __global__ void loop_kernel(int* out) {
     if (slot[31 - threadIdx.x] == i) atomicAdd(counter_of_block(), 1);
     __syncthreads();
   }
-  out[blockIdx.x] = *counter_of_block();
+  if (threadIdx.x == 0) out[blockIdx.x] = *counter_of_block();
 }
 
 __global__ void dynamic_kernel(int* out, int count) {

@@ -26,7 +26,9 @@ using Catch::Approx;
 using Catch::Matchers::ContainsSubstring;
 #else
 using Catch::Approx;
-inline auto ContainsSubstring(const std::string& text) { return Catch::Matchers::Contains(text); }
+inline auto ContainsSubstring(const std::string& text) {
+  return Catch::Matchers::Contains(text);
+}
 #endif
 
 }  // namespace zeroth

@@ -1,7 +1,7 @@
 #pragma once
 
-// Cooperative groups, from CUDA or, on the host, the part of them that kernels/simt knows: thread blocks, grids
-// without sync(), tiles of up to 32 threads, and reduce() over tiles.
+// Cooperative groups, from CUDA or, on the host, the part of them that kernels/simt knows: thread blocks,
+// grids without sync(), tiles of up to 32 threads, and reduce() over tiles.
 
 #include "kernels/core/launch.cuh"
 

@@ -1,6 +1,7 @@
-// Kernels are compiled so that address sanitizer checks each access in a function call. The functions here have the
-// names of the sanitizer's own; they keep a byte of state for each byte of shared memory, and pass the call on, by a
-// tail call, so that the sanitizer's reports still begin at the kernel's line. This file is built without sanitizers.
+// Kernels are compiled so that address sanitizer checks each access in a function call. The functions here
+// have the names of the sanitizer's own; they keep a byte of state for each byte of shared memory, and pass
+// the call on, by a tail call, so that the sanitizer's reports still begin at the kernel's line. This file is
+// built without sanitizers.
 
 #include "kernels/simt/access_check.h"
 
@@ -40,13 +41,14 @@ std::string lines_of(void* return_address) {
   char text[2048] = {};
   __sanitizer_symbolize_pc(static_cast<char*>(return_address) - 1, "%s:%l", text, sizeof(text) - 1);
   std::string lines;
-  for (const char* line = text; *line != '\0' && line < text + sizeof(text) - 1; line += std::strlen(line) + 1)
+  for (const char* line = text; *line != '\0' && line < text + sizeof(text) - 1;
+       line += std::strlen(line) + 1)
     lines += (lines.empty() ? "" : ", inlined at ") + std::string(line);
   return lines;
 }
 
-/// Structures are copied with their padding, which nobody writes: a word counts as unwritten when all of it is, and an
-/// access of no machine size when all its bytes are.
+/// Structures are copied with their padding, which nobody writes: a word counts as unwritten when all of it
+/// is, and an access of no machine size when all its bytes are.
 bool is_unwritten(const unsigned char* written, std::size_t bytes, bool any_size) {
   const auto none = [&](std::size_t from, std::size_t count) {
     return std::all_of(written + from, written + from + count, [](unsigned char byte) { return byte == 0; });
@@ -63,17 +65,18 @@ bool is_unwritten(const unsigned char* written, std::size_t bytes, bool any_size
   const SharedMemory::Array* array = scheduler.shared().find(reinterpret_cast<void*>(address));
   if (array == nullptr) return;
   const auto begin = reinterpret_cast<std::uintptr_t>(array->data);
-  if (address < begin || address + bytes > begin + array->bytes) return;  // the sanitizer says more about that
+  if (address < begin || address + bytes > begin + array->bytes)
+    return;  // the sanitizer says more about that
   scheduler.note_failure("read of uninitialised shared memory at " + lines_of(return_address) + ": thread " +
-                         to_string(now.thread_index) + " reads " + std::to_string(bytes) + " bytes at offset " +
-                         std::to_string(address - begin) + " of array '" + array->declaration->name +
-                         "', declared at " + to_string(array->declaration->site));
+                         to_string(now.thread_index) + " reads " + std::to_string(bytes) +
+                         " bytes at offset " + std::to_string(address - begin) + " of array '" +
+                         array->declaration->name + "', declared at " + to_string(array->declaration->site));
 }
 
 inline void on_read(std::uintptr_t address, std::size_t bytes, bool any_size, void* return_address) {
   const std::uintptr_t offset = address - watch.begin;
-  if (offset < watch.bytes && offset + bytes <= watch.bytes && is_unwritten(watch.written + offset, bytes, any_size))
-      [[unlikely]]
+  if (offset < watch.bytes && offset + bytes <= watch.bytes &&
+      is_unwritten(watch.written + offset, bytes, any_size)) [[unlikely]]
     report_unwritten(address, bytes, return_address);
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 
-// Checks of single accesses, where the build has address sanitizer: reads of shared memory that the block has not
-// written, and what a report of the sanitizer says of shared arrays.
+// Checks of single accesses, where the build has address sanitizer: reads of shared memory that the block has
+// not written, and what a report of the sanitizer says of shared arrays.
 
 #include <cstddef>
 

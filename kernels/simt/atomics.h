@@ -40,8 +40,7 @@ T atomicAdd(T* address, std::type_identity_t<T> value) {
   return std::atomic_ref<T>(*address).fetch_add(value, std::memory_order_relaxed);
 }
 template <class T>
-  requires zeroth::simt::is_one_of<T, int, unsigned>
-T atomicSub(T* address, std::type_identity_t<T> value) {
+requires zeroth::simt::is_one_of<T, int, unsigned> T atomicSub(T* address, std::type_identity_t<T> value) {
   return std::atomic_ref<T>(*address).fetch_sub(value, std::memory_order_relaxed);
 }
 template <zeroth::simt::AtomicComparable T>
@@ -82,6 +81,6 @@ inline unsigned atomicInc(unsigned* address, unsigned limit) {
   return zeroth::simt::atomic_update(address, [limit](unsigned old) { return old >= limit ? 0u : old + 1; });
 }
 inline unsigned atomicDec(unsigned* address, unsigned limit) {
-  return zeroth::simt::atomic_update(address,
-                                     [limit](unsigned old) { return old == 0 || old > limit ? limit : old - 1; });
+  return zeroth::simt::atomic_update(
+      address, [limit](unsigned old) { return old == 0 || old > limit ? limit : old - 1; });
 }

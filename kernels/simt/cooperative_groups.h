@@ -21,12 +21,16 @@ class thread_block {
   static dim3 group_dim() { return blockDim; }
 };
 
-inline thread_block this_thread_block() { return {}; }
+inline thread_block this_thread_block() {
+  return {};
+}
 
 /// All threads of the launch. They cannot wait for each other: blocks run one after the other.
 class grid_group {
  public:
-  static unsigned long long thread_rank() { return block_rank() * thread_block::num_threads() + thread_block::thread_rank(); }
+  static unsigned long long thread_rank() {
+    return block_rank() * thread_block::num_threads() + thread_block::thread_rank();
+  }
   static unsigned long long num_threads() { return num_blocks() * thread_block::num_threads(); }
   static unsigned long long size() { return num_threads(); }
   static unsigned long long block_rank() {
@@ -37,12 +41,15 @@ class grid_group {
   }
 };
 
-inline grid_group this_grid() { return {}; }
+inline grid_group this_grid() {
+  return {};
+}
 
 /// Aligned groups of kSize consecutive threads, a power of two up to 32.
 template <unsigned kSize, class Parent = void>
 class thread_block_tile {
-  static_assert(kSize >= 1 && kSize <= 32 && (kSize & (kSize - 1)) == 0, "tiles have 1, 2, 4, 8, 16 or 32 threads");
+  static_assert(kSize >= 1 && kSize <= 32 && (kSize & (kSize - 1)) == 0,
+                "tiles have 1, 2, 4, 8, 16 or 32 threads");
 
  public:
   static unsigned thread_rank() { return zeroth::simt::thread_rank() % kSize; }

@@ -35,8 +35,8 @@ std::string hex(std::uint32_t mask) {
 
 namespace {
 
-/// The symbol table of an ELF file; empty where it was stripped. Kernels are often in unnamed namespaces, so the
-/// dynamic symbols, which dladdr() knows, do not have them.
+/// The symbol table of an ELF file; empty where it was stripped. Kernels are often in unnamed namespaces, so
+/// the dynamic symbols, which dladdr() knows, do not have them.
 class SymbolTable {
  public:
   explicit SymbolTable(const char* path) {
@@ -47,7 +47,7 @@ class SymbolTable {
     if (!read(file, header.e_shoff, sections.data(), sections.size())) return;
     for (const ElfW(Shdr) & section : sections) {
       if (section.sh_type != SHT_SYMTAB || section.sh_link >= sections.size()) continue;
-      const ElfW(Shdr) & strings = sections[section.sh_link];
+      const ElfW(Shdr)& strings = sections[section.sh_link];
       symbols_.resize(section.sh_size / sizeof(ElfW(Sym)));
       names_.resize(strings.sh_size + 1);
       if (!read(file, section.sh_offset, symbols_.data(), symbols_.size()) ||
@@ -58,7 +58,8 @@ class SymbolTable {
 
   std::string name_at(std::uintptr_t address) const {
     for (const ElfW(Sym) & symbol : symbols_)
-      if (ELF64_ST_TYPE(symbol.st_info) == STT_FUNC && symbol.st_value == address && symbol.st_name < names_.size())
+      if (ELF64_ST_TYPE(symbol.st_info) == STT_FUNC && symbol.st_value == address &&
+          symbol.st_name < names_.size())
         return &names_[symbol.st_name];
     return {};
   }
@@ -86,9 +87,10 @@ std::string function_name(const void* function) {
       [](dl_phdr_info* object, std::size_t, void* data) {
         Search& wanted = *static_cast<Search*>(data);
         for (int i = 0; i < object->dlpi_phnum; ++i) {
-          const ElfW(Phdr) & part = object->dlpi_phdr[i];
+          const ElfW(Phdr)& part = object->dlpi_phdr[i];
           const std::uintptr_t begin = object->dlpi_addr + part.p_vaddr;
-          if (part.p_type != PT_LOAD || wanted.address < begin || wanted.address >= begin + part.p_memsz) continue;
+          if (part.p_type != PT_LOAD || wanted.address < begin || wanted.address >= begin + part.p_memsz)
+            continue;
           const bool is_program = object->dlpi_name == nullptr || *object->dlpi_name == '\0';
           wanted.name = SymbolTable(is_program ? "/proc/self/exe" : object->dlpi_name)
                             .name_at(wanted.address - object->dlpi_addr);
@@ -105,8 +107,8 @@ std::string function_name(const void* function) {
 }
 
 std::string Scheduler::where() const {
-  return "kernel " + function_name(request_->kernel) + ", launched at " + to_string(request_->site) + ", block " +
-         to_string(now.block_index);
+  return "kernel " + function_name(request_->kernel) + ", launched at " + to_string(request_->site) +
+         ", block " + to_string(now.block_index);
 }
 
 void Scheduler::fail(const std::string& what) const {
@@ -125,18 +127,20 @@ std::string Scheduler::describe(unsigned rank) const {
   const Thread& thread = thread_[rank];
   const std::string name = "thread " + to_string(thread.index);
   switch (thread.state) {
-    case ThreadState::exited: return name + " has returned from the kernel";
+    case ThreadState::exited:
+      return name + " has returned from the kernel";
     case ThreadState::at_barrier:
       return name + " waits at " + thread.waits_for + " at " + to_string(thread.site);
     case ThreadState::in_collective:
       return name + " waits at " + thread.waits_for + " at " + to_string(thread.site) + " with mask " +
              hex(thread.mask);
-    default: return name + " has not started";
+    default:
+      return name + " has not started";
   }
 }
 
-/// No thread can go on. A warp collective that lacks a lane is told first: a barrier that lacks threads may lack them
-/// because of it.
+/// No thread can go on. A warp collective that lacks a lane is told first: a barrier that lacks threads may
+/// lack them because of it.
 void Scheduler::report_stall() {
   for (unsigned first = 0; first < threads_; first += kWarp) {
     for (const Gathering& gathering : warps_[first / kWarp].gatherings) {
@@ -148,8 +152,8 @@ void Scheduler::report_stall() {
   }
   unsigned missing = 0;
   while (thread_[missing].state == ThreadState::at_barrier) ++missing;
-  fail("divergent barrier: " + describe(barrier_first_) + " with " + std::to_string(barrier_arrived_) + " of " +
-       std::to_string(threads_) + " threads, but " + describe(missing));
+  fail("divergent barrier: " + describe(barrier_first_) + " with " + std::to_string(barrier_arrived_) +
+       " of " + std::to_string(threads_) + " threads, but " + describe(missing));
 }
 
 }  // namespace zeroth::simt

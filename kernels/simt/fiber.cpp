@@ -94,7 +94,8 @@ FiberPool::~FiberPool() {
 }
 
 Fiber& FiberPool::make() {
-  void* stack = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+  void* stack =
+      mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
   if (stack == MAP_FAILED) throw std::bad_alloc();
   mprotect(stack, static_cast<std::size_t>(sysconf(_SC_PAGESIZE)), PROT_NONE);
   auto fiber = std::make_unique<Fiber>();
@@ -125,8 +126,12 @@ Fiber& FiberPool::numbered(unsigned number) {
 }
 
 #ifdef ZEROTH_SIMT_TSAN
-void tsan_release(void* address) { __tsan_release(address); }
-void tsan_acquire(void* address) { __tsan_acquire(address); }
+void tsan_release(void* address) {
+  __tsan_release(address);
+}
+void tsan_acquire(void* address) {
+  __tsan_acquire(address);
+}
 TsanIgnore::TsanIgnore() {
   AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
   AnnotateIgnoreWritesBegin(__FILE__, __LINE__);

@@ -25,8 +25,8 @@ void switch_fiber(Fiber& from, Fiber& to);
 /// Records the calling context, so that fibers can switch back to it.
 void adopt_current(Fiber& host);
 
-/// Fibers whose stacks are kept for the next block. A stack is mapped, with a guard page below it, and takes real
-/// memory only as far as it is used.
+/// Fibers whose stacks are kept for the next block. A stack is mapped, with a guard page below it, and takes
+/// real memory only as far as it is used.
 class FiberPool {
  public:
   FiberPool() = default;
@@ -57,7 +57,8 @@ inline constexpr bool kFiberPerThread = false;
 void tsan_release(void* address);
 void tsan_acquire(void* address);
 
-/// While one exists, thread sanitizer ignores what this fiber does: for the harness's own use of kernel memory.
+/// While one exists, thread sanitizer ignores what this fiber does: for the harness's own use of kernel
+/// memory.
 class TsanIgnore {
  public:
   TsanIgnore();

@@ -1,6 +1,7 @@
 #pragma once
 
-// CUDA's keywords and built-in variables for a host compiler. They live where CUDA has them: outside any namespace.
+// CUDA's keywords and built-in variables for a host compiler. They live where CUDA has them: outside any
+// namespace.
 
 #include <cstdint>
 

@@ -10,13 +10,13 @@
 #include "kernels/simt/runtime.h"
 
 // The array sits in a local struct so that attributes such as __align__(16) may stand before the type.
-#define ZEROTH_SHARED(type, name, extents)                                                                 \
-  struct name##_zeroth_shared {                                                                            \
-    type array extents;                                                                                    \
-  };                                                                                                       \
-  static constexpr ::zeroth::simt::SharedDeclaration name##_zeroth_declaration{                            \
-      #name, {__FILE__, __LINE__}, sizeof(name##_zeroth_shared), alignof(name##_zeroth_shared)};           \
-  auto& name =                                                                                             \
+#define ZEROTH_SHARED(type, name, extents)                                                       \
+  struct name##_zeroth_shared {                                                                  \
+    type array extents;                                                                          \
+  };                                                                                             \
+  static constexpr ::zeroth::simt::SharedDeclaration name##_zeroth_declaration{                  \
+      #name, {__FILE__, __LINE__}, sizeof(name##_zeroth_shared), alignof(name##_zeroth_shared)}; \
+  auto& name =                                                                                   \
       static_cast<name##_zeroth_shared*>(::zeroth::simt::shared_array(name##_zeroth_declaration))->array
 
 namespace zeroth::simt_native {
@@ -35,11 +35,11 @@ struct LaunchStream {
   LaunchStream(Stream, const char* file = __builtin_FILE(), int line = __builtin_LINE()) : site{file, line} {}
 };
 
-/// Runs a kernel to completion; the stream is ignored. Arguments are converted to the kernel's parameter types. Throws
-/// Error(runtime) for what CUDA would refuse and for every fault found inside the kernel.
+/// Runs a kernel to completion; the stream is ignored. Arguments are converted to the kernel's parameter
+/// types. Throws Error(runtime) for what CUDA would refuse and for every fault found inside the kernel.
 template <class... Parameters, class... Arguments>
-void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes, LaunchStream stream,
-            Arguments&&... arguments) {
+void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes,
+            LaunchStream stream, Arguments&&... arguments) {
   static_assert(sizeof...(Parameters) == sizeof...(Arguments), "a kernel takes exactly its parameters");
   static_assert((std::is_trivially_copyable_v<Parameters> && ...), "kernel arguments are copied bytewise");
   struct Bound {

@@ -46,21 +46,25 @@ SharedSetting& shared_setting() {
 Scheduler& scheduler(const char* what, Site site) {
   Scheduler& running = Scheduler::of_this_thread();
   if (!running.active())
-    throw Error(ErrorKind::runtime, std::string("simt: ") + what + " at " + to_string(site) + " outside a kernel");
+    throw Error(ErrorKind::runtime,
+                std::string("simt: ") + what + " at " + to_string(site) + " outside a kernel");
   return running;
 }
 
 void check_launch(const LaunchRequest& request) {
   const auto refuse = [&](const std::string& why) {
-    throw Error(ErrorKind::runtime, "simt: kernel launch: " + why + " [kernel " + function_name(request.kernel) +
-                                        ", launched at " + to_string(request.site) + "]");
+    throw Error(ErrorKind::runtime, "simt: kernel launch: " + why + " [kernel " +
+                                        function_name(request.kernel) + ", launched at " +
+                                        to_string(request.site) + "]");
   };
   const dim3 grid = request.grid, block = request.block;
   const std::string extents = "block " + to_string(block) + ", grid " + to_string(grid);
-  if (request.kernel == nullptr) throw Error(ErrorKind::runtime, "simt: kernel launch: null kernel at " + to_string(request.site));
+  if (request.kernel == nullptr)
+    throw Error(ErrorKind::runtime, "simt: kernel launch: null kernel at " + to_string(request.site));
   if (block.x == 0 || block.y == 0 || block.z == 0 || grid.x == 0 || grid.y == 0 || grid.z == 0)
     refuse("an extent is zero: " + extents);
-  if (block.x > 1024 || block.y > 1024 || block.z > 64 || std::uint64_t{block.x} * block.y * block.z > kMaxBlockThreads)
+  if (block.x > 1024 || block.y > 1024 || block.z > 64 ||
+      std::uint64_t{block.x} * block.y * block.z > kMaxBlockThreads)
     refuse("more than 1024 threads in a block, or 64 along z: " + extents);
   if (grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
     refuse("more than 2147483647 blocks along x, or 65535 along y or z: " + extents);
@@ -76,9 +80,13 @@ void set_thread_order(Order order, std::uint64_t seed) {
   shared_setting().seed = seed;
 }
 
-OrderSetting thread_order() { return {shared_setting().order, shared_setting().seed}; }
+OrderSetting thread_order() {
+  return {shared_setting().order, shared_setting().seed};
+}
 
-std::uint64_t switches() { return Scheduler::of_this_thread().switches(); }
+std::uint64_t switches() {
+  return Scheduler::of_this_thread().switches();
+}
 
 int block_barrier(const char* name, BarrierVote vote, bool predicate, Site site) {
   return scheduler(name, site).block_barrier(name, vote, predicate, site);
@@ -88,23 +96,30 @@ void warp_collective(const Collective& collective, std::uint32_t mask, void* dat
   scheduler(collective.name, site).warp_collective(collective, mask, data, site);
 }
 
-int lane_index() { return static_cast<int>(thread_rank() % kWarp); }
+int lane_index() {
+  return static_cast<int>(thread_rank() % kWarp);
+}
 
-unsigned thread_rank() { return scheduler("a lane", {}).rank(); }
+unsigned thread_rank() {
+  return scheduler("a lane", {}).rank();
+}
 
 std::uint32_t live_lanes() {
   const Warp& warp = scheduler("__activemask", {}).warp();
   return warp.existing & ~warp.exited;
 }
 
-void yield(Site site) { scheduler("yield", site).yield(site); }
-
-void fail_in_kernel(const char* what, Site site) {
-  scheduler(what, site).fail(std::string(what) + " at " + to_string(site) + ", thread " + to_string(now.thread_index));
+void yield(Site site) {
+  scheduler("yield", site).yield(site);
 }
 
-// One address for all fences: what precedes any fence happened before what follows a later one. Finer is not needed
-// to accept correct programs.
+void fail_in_kernel(const char* what, Site site) {
+  scheduler(what, site)
+      .fail(std::string(what) + " at " + to_string(site) + ", thread " + to_string(now.thread_index));
+}
+
+// One address for all fences: what precedes any fence happened before what follows a later one. Finer is not
+// needed to accept correct programs.
 void memory_fence() {
   static char fence;
   tsan_acquire(&fence);
@@ -119,14 +134,17 @@ void* shared_array(const SharedDeclaration& declaration) {
   return data;
 }
 
-void* dynamic_shared_memory() { return scheduler("dynamic shared memory", {}).shared().dynamic(); }
+void* dynamic_shared_memory() {
+  return scheduler("dynamic shared memory", {}).shared().dynamic();
+}
 
 void run(const LaunchRequest& request) {
   check_launch(request);
   Scheduler::of_this_thread().run(request);
 }
 
-// ---- warp collectives ---------------------------------------------------------------------------------------------
+// ---- warp collectives
+// ---------------------------------------------------------------------------------------------
 
 int shuffle_source(ShuffleKind kind, int operand, int width, Site site) {
   if (width < 1 || width > warpSize || !std::has_single_bit(static_cast<unsigned>(width)))
@@ -134,10 +152,17 @@ int shuffle_source(ShuffleKind kind, int operand, int width, Site site) {
   const int lane = lane_index(), segment = lane & ~(width - 1);
   int source = lane;
   switch (kind) {
-    case ShuffleKind::index: return segment | (operand & (width - 1));
-    case ShuffleKind::up: source = lane - operand; return source < segment ? lane : source;
-    case ShuffleKind::down: source = lane + operand; break;
-    case ShuffleKind::exclusive_or: source = lane ^ operand; break;
+    case ShuffleKind::index:
+      return segment | (operand & (width - 1));
+    case ShuffleKind::up:
+      source = lane - operand;
+      return source < segment ? lane : source;
+    case ShuffleKind::down:
+      source = lane + operand;
+      break;
+    case ShuffleKind::exclusive_or:
+      source = lane ^ operand;
+      break;
   }
   return source >= segment + width ? lane : source;
 }
@@ -151,9 +176,9 @@ void complete_shuffle(void* const* lanes, std::uint32_t mask, const char* name, 
     ShuffleLane& part = *static_cast<ShuffleLane*>(lanes[lane]);
     const auto source = static_cast<unsigned>(part.source);
     if (source >= kWarp || (mask >> source & 1) == 0)
-      Scheduler::of_this_thread().fail(std::string(name) + " at " + to_string(site) + ": lane " + std::to_string(lane) +
-                                       " reads lane " + std::to_string(part.source) + ", which is not in mask " +
-                                       hex(mask));
+      Scheduler::of_this_thread().fail(std::string(name) + " at " + to_string(site) + ": lane " +
+                                       std::to_string(lane) + " reads lane " + std::to_string(part.source) +
+                                       ", which is not in mask " + hex(mask));
     part.value = value[source];
   }
 }
@@ -189,12 +214,18 @@ void complete_match(void* const* lanes, std::uint32_t, const char*, Site) {
 std::uint32_t combine(const WordLane& how, std::uint32_t a, std::uint32_t b) {
   const bool less = how.is_signed ? static_cast<std::int32_t>(a) < static_cast<std::int32_t>(b) : a < b;
   switch (how.kind) {
-    case ReduceKind::add: return a + b;
-    case ReduceKind::minimum: return less ? a : b;
-    case ReduceKind::maximum: return less ? b : a;
-    case ReduceKind::bit_and: return a & b;
-    case ReduceKind::bit_or: return a | b;
-    case ReduceKind::bit_xor: return a ^ b;
+    case ReduceKind::add:
+      return a + b;
+    case ReduceKind::minimum:
+      return less ? a : b;
+    case ReduceKind::maximum:
+      return less ? b : a;
+    case ReduceKind::bit_and:
+      return a & b;
+    case ReduceKind::bit_or:
+      return a | b;
+    case ReduceKind::bit_xor:
+      return a ^ b;
   }
   return 0;
 }
@@ -203,7 +234,8 @@ void complete_reduce(void* const* lanes, std::uint32_t mask, const char*, Site) 
   const WordLane& first = *static_cast<WordLane*>(lanes[std::countr_zero(mask)]);
   auto result = static_cast<std::uint32_t>(first.word);
   for (std::uint32_t rest = mask & (mask - 1); rest != 0; rest &= rest - 1)
-    result = combine(first, result, static_cast<std::uint32_t>(static_cast<WordLane*>(lanes[std::countr_zero(rest)])->word));
+    result = combine(first, result,
+                     static_cast<std::uint32_t>(static_cast<WordLane*>(lanes[std::countr_zero(rest)])->word));
   for (std::uint32_t rest = mask; rest != 0; rest &= rest - 1)
     static_cast<WordLane*>(lanes[std::countr_zero(rest)])->word = result;
 }

@@ -1,7 +1,8 @@
 #pragma once
 
-// What kernels on the host call: barriers, warp collectives, shared memory, launches. Kernels reach these functions
-// through CUDA's own names (simt.h); the bodies are in files that are built without thread sanitizer.
+// What kernels on the host call: barriers, warp collectives, shared memory, launches. Kernels reach these
+// functions through CUDA's own names (simt.h); the bodies are in files that are built without thread
+// sanitizer.
 
 #include <cstddef>
 #include <cstdint>
@@ -13,8 +14,9 @@ namespace zeroth::simt {
 /// Which thread of a block runs when several could, and which block comes first.
 enum class Order : std::uint8_t { forward, reverse, random };
 
-/// Process-wide, for launches that follow. The environment variable ZEROTH_SIMT_ORDER (forward, reverse, random or
-/// random:SEED) gives the order at start. `seed` matters to `random` only; equal seeds give equal orders.
+/// Process-wide, for launches that follow. The environment variable ZEROTH_SIMT_ORDER (forward, reverse,
+/// random or random:SEED) gives the order at start. `seed` matters to `random` only; equal seeds give equal
+/// orders.
 void set_thread_order(Order order, std::uint64_t seed = 1);
 
 struct OrderSetting {
@@ -23,8 +25,8 @@ struct OrderSetting {
 };
 OrderSetting thread_order();
 
-/// Calls run(setting) under forward, reverse and `random_orders` random orders, and restores the order afterwards. A
-/// result that differs between calls is a race.
+/// Calls run(setting) under forward, reverse and `random_orders` random orders, and restores the order
+/// afterwards. A result that differs between calls is a race.
 template <class Run>
 void run_in_every_order(Run&& run, int random_orders = 3) {
   struct Restore {
@@ -42,16 +44,17 @@ void run_in_every_order(Run&& run, int random_orders = 3) {
 /// Number of fiber switches this OS thread has made: for tests and measurements.
 std::uint64_t switches();
 
-// ---- called by kernels --------------------------------------------------------------------------------------------
+// ---- called by kernels
+// --------------------------------------------------------------------------------------------
 
 enum class BarrierVote : std::uint8_t { none, count, all, any };
 
-/// Block barrier; returns the vote over all threads' predicates. Every thread of the block must arrive from the same
-/// line; Error(runtime) otherwise.
+/// Block barrier; returns the vote over all threads' predicates. Every thread of the block must arrive from
+/// the same line; Error(runtime) otherwise.
 int block_barrier(const char* name, BarrierVote vote, bool predicate, Site site);
 
-/// What happens once all lanes of a warp collective have arrived. `lanes[i]` is what lane i passed as `data`, null for
-/// lanes outside `mask`. Runs in the thread that arrived last, while the others are suspended.
+/// What happens once all lanes of a warp collective have arrived. `lanes[i]` is what lane i passed as `data`,
+/// null for lanes outside `mask`. Runs in the thread that arrived last, while the others are suspended.
 using Completion = void (*)(void* const* lanes, std::uint32_t mask, const char* name, Site site);
 
 struct Collective {
@@ -86,8 +89,9 @@ struct SharedDeclaration {
   std::size_t alignment;
 };
 
-/// The running block's memory for a declaration: filled with 0xFF bytes (NaN in every floating type) when a thread of
-/// the block reaches it first. Throws Error(runtime) when the block's arrays outgrow the limits of an H100.
+/// The running block's memory for a declaration: filled with 0xFF bytes (NaN in every floating type) when a
+/// thread of the block reaches it first. Throws Error(runtime) when the block's arrays outgrow the limits of
+/// an H100.
 void* shared_array(const SharedDeclaration& declaration);
 void* dynamic_shared_memory();
 
@@ -101,8 +105,9 @@ struct LaunchRequest {
   Site site;
 };
 
-/// Runs all blocks to completion. Throws Error(runtime), naming the kernel, for dimensions CUDA refuses and for faults
-/// found inside it; an exception thrown by the kernel itself comes through after all threads have been unwound.
+/// Runs all blocks to completion. Throws Error(runtime), naming the kernel, for dimensions CUDA refuses and
+/// for faults found inside it; an exception thrown by the kernel itself comes through after all threads have
+/// been unwound.
 void run(const LaunchRequest& request);
 
 }  // namespace zeroth::simt

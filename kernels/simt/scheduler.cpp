@@ -1,7 +1,7 @@
-// Runs the threads of a block on fibers. A thread runs until it blocks; only then does another fiber start the next
-// thread, so a kernel without barriers runs all its threads on one fiber, with no switch between them. Once released,
-// threads go on in the chosen order. Built without thread sanitizer, which must see a kernel's accesses and not the
-// harness's.
+// Runs the threads of a block on fibers. A thread runs until it blocks; only then does another fiber start
+// the next thread, so a kernel without barriers runs all its threads on one fiber, with no switch between
+// them. Once released, threads go on in the chosen order. Built without thread sanitizer, which must see a
+// kernel's accesses and not the harness's.
 
 #include "kernels/simt/scheduler.h"
 
@@ -26,10 +26,16 @@ struct Unwind {};
 constexpr std::uint64_t kYieldLimit = 10'000'000;
 
 // Equal names may be two objects, one for each translation unit.
-bool same(const char* a, const char* b) { return a == b || std::strcmp(a, b) == 0; }
-bool same(Site a, Site b) { return a.line == b.line && same(a.file, b.file); }
+bool same(const char* a, const char* b) {
+  return a == b || std::strcmp(a, b) == 0;
+}
+bool same(Site a, Site b) {
+  return a.line == b.line && same(a.file, b.file);
+}
 
-void set(BuiltinIndex& index, uint3 value) { std::construct_at(&index, value.x, value.y, value.z); }
+void set(BuiltinIndex& index, uint3 value) {
+  std::construct_at(&index, value.x, value.y, value.z);
+}
 
 uint3 unflatten(std::uint64_t rank, uint3 extents) {
   return {static_cast<unsigned>(rank % extents.x), static_cast<unsigned>(rank / extents.x % extents.y),
@@ -49,7 +55,8 @@ Scheduler::Scheduler() = default;
 
 namespace {
 thread_local std::unique_ptr<Scheduler> owner;
-constinit thread_local Scheduler* of_thread = nullptr;  // without the check for first use that `owner` carries
+constinit thread_local Scheduler* of_thread =
+    nullptr;  // without the check for first use that `owner` carries
 }  // namespace
 
 Scheduler& Scheduler::of_this_thread() {
@@ -60,7 +67,8 @@ Scheduler& Scheduler::of_this_thread() {
   return *of_thread;
 }
 
-// ---- blocks -------------------------------------------------------------------------------------------------------
+// ---- blocks
+// -------------------------------------------------------------------------------------------------------
 
 void Scheduler::run(const LaunchRequest& request) {
   struct Active {
@@ -76,10 +84,11 @@ void Scheduler::run(const LaunchRequest& request) {
   threads_ = request.block.x * request.block.y * request.block.z;
   set(now.block_extents, request.block);
   set(now.grid_extents, request.grid);
-  if constexpr (kFiberPerThread) fibers_.numbered(threads_ - 1);  // made here, not by the fibers: they would race
+  if constexpr (kFiberPerThread)
+    fibers_.numbered(threads_ - 1);  // made here, not by the fibers: they would race
   for (unsigned rank = 0; rank < threads_; ++rank) thread_[rank].index = unflatten(rank, now.block_extents);
-  // A stride that shares no factor with the number of blocks visits each of them once, in an order of no pattern that
-  // a kernel could rely on.
+  // A stride that shares no factor with the number of blocks visits each of them once, in an order of no
+  // pattern that a kernel could rely on.
   std::uint64_t stride = 1, offset = 0;
   if (setting_.order == Order::random && blocks > 1 && blocks <= 0xffffffffu) {
     offset = generator_.below(static_cast<std::uint32_t>(blocks));
@@ -89,7 +98,9 @@ void Scheduler::run(const LaunchRequest& request) {
   }
   for (std::uint64_t i = 0; i < blocks; ++i) {
     const std::uint64_t block =
-        setting_.order == Order::forward ? i : (setting_.order == Order::reverse ? blocks - 1 - i : (offset + i * stride) % blocks);
+        setting_.order == Order::forward
+            ? i
+            : (setting_.order == Order::reverse ? blocks - 1 - i : (offset + i * stride) % blocks);
     start_block(block);
     if (Fiber* first = next_fiber()) switch_to(host_, *first);
     while (exited_ < threads_ && !failure_ && release_past_exited()) switch_to(host_, *next_fiber());
@@ -156,19 +167,21 @@ void Scheduler::unwind_all() {
   }
 }
 
-// ---- fibers -------------------------------------------------------------------------------------------------------
+// ---- fibers
+// -------------------------------------------------------------------------------------------------------
 
 void fiber_main(Fiber& fiber) {
   Scheduler& scheduler = Scheduler::of_this_thread();
   for (;;) {
     if constexpr (kFiberPerThread) {
-      // Which thread this fiber plays changes from block to block: so accesses by equal ranks of two blocks, which a
-      // device runs at once, are accesses by different fibers.
-      const unsigned rank = static_cast<unsigned>((fiber.number + scheduler.block_serial_) % scheduler.threads_);
+      // Which thread this fiber plays changes from block to block: so accesses by equal ranks of two blocks,
+      // which a device runs at once, are accesses by different fibers.
+      const unsigned rank =
+          static_cast<unsigned>((fiber.number + scheduler.block_serial_) % scheduler.threads_);
       scheduler.run_thread(fiber, rank);
     } else {
-      while (!scheduler.unwinding_ && scheduler.ready_count_ == 0 && scheduler.started_ < scheduler.threads_ &&
-             !scheduler.failure_)
+      while (!scheduler.unwinding_ && scheduler.ready_count_ == 0 &&
+             scheduler.started_ < scheduler.threads_ && !scheduler.failure_)
         scheduler.run_thread(fiber, scheduler.start_order_[scheduler.started_++]);
       scheduler.fibers_.give_back(fiber);
     }
@@ -252,7 +265,8 @@ void Scheduler::yield(Site site) {
   if (unwinding_) throw Unwind{};
 }
 
-// ---- barriers -----------------------------------------------------------------------------------------------------
+// ---- barriers
+// -----------------------------------------------------------------------------------------------------
 
 int Scheduler::block_barrier(const char* name, BarrierVote vote, bool predicate, Site site) {
   Thread& self = thread_[rank_];
@@ -282,16 +296,20 @@ int Scheduler::block_barrier(const char* name, BarrierVote vote, bool predicate,
   tsan_acquire(&barrier_sync_[phase]);
   const unsigned votes = barrier_result_[phase];
   switch (vote) {
-    case BarrierVote::none: return 0;
-    case BarrierVote::count: return static_cast<int>(votes);
-    case BarrierVote::all: return votes == threads_;
-    case BarrierVote::any: return votes != 0;
+    case BarrierVote::none:
+      return 0;
+    case BarrierVote::count:
+      return static_cast<int>(votes);
+    case BarrierVote::all:
+      return votes == threads_;
+    case BarrierVote::any:
+      return votes != 0;
   }
   return 0;
 }
 
-/// Where lanes with this mask gather: where others of the same mask wait, or a place of no lanes; one that had the same
-/// mask before, if there is one.
+/// Where lanes with this mask gather: where others of the same mask wait, or a place of no lanes; one that
+/// had the same mask before, if there is one.
 Gathering& Warp::gathering_of(std::uint32_t mask) {
   Gathering* free = nullptr;
   for (Gathering& gathering : gatherings) {
@@ -354,7 +372,8 @@ void Scheduler::release_gathering(Warp& warp, Gathering& gathering, unsigned fir
   for (unsigned i = 0; i < count; ++i) push_ready(ranks[i]);
 }
 
-/// CUDA lets a mask name lanes that have returned: such a collective is complete once the others have arrived.
+/// CUDA lets a mask name lanes that have returned: such a collective is complete once the others have
+/// arrived.
 bool Scheduler::release_past_exited() {
   bool released = false;
   for (unsigned first = 0; first < threads_; first += kWarp) {

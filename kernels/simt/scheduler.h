@@ -32,11 +32,11 @@ enum class ThreadState : std::uint8_t { unstarted, ready, running, at_barrier, i
 /// A CUDA thread of the running block.
 struct Thread {
   ThreadState state = ThreadState::unstarted;
-  Fiber* fiber = nullptr;            // where it is suspended
-  uint3 index{};                     // threadIdx
-  const char* waits_for = nullptr;   // name of the barrier or collective it waits at
-  Site site;                         // and its line
-  std::uint32_t mask = 0;            // lanes of that collective
+  Fiber* fiber = nullptr;           // where it is suspended
+  uint3 index{};                    // threadIdx
+  const char* waits_for = nullptr;  // name of the barrier or collective it waits at
+  Site site;                        // and its line
+  std::uint32_t mask = 0;           // lanes of that collective
 };
 
 /// Lanes gathering for a warp collective. A warp has as many at once as there are disjoint masks.
@@ -77,7 +77,8 @@ class Scheduler {
 
   /// An Error(runtime) for the running kernel: `what`, then kernel, launch line and block.
   [[noreturn]] void fail(const std::string& what) const;
-  /// The same, raised when the running thread next blocks or returns: for callers that an exception cannot cross.
+  /// The same, raised when the running thread next blocks or returns: for callers that an exception cannot
+  /// cross.
   void note_failure(const std::string& what);
   /// "kernel K, launched at F:L, block (x, y, z)"
   std::string where() const;
@@ -91,7 +92,8 @@ class Scheduler {
   void arrange(unsigned* ranks, unsigned count);
   void push_ready(unsigned rank);
   void release_gathering(Warp& warp, Gathering& gathering, unsigned first_rank);
-  /// Suspends the running thread and runs another; returns when the thread is resumed. Throws when it is unwound.
+  /// Suspends the running thread and runs another; returns when the thread is resumed. Throws when it is
+  /// unwound.
   void suspend();
   /// The fiber to run next; null when only the scheduler itself can go on.
   Fiber* next_fiber();

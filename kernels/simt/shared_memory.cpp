@@ -20,17 +20,20 @@ namespace {
 
 constexpr std::size_t kGuardBytes = 64;
 constexpr unsigned char kGuardByte = 0xA5, kFillByte = 0xFF;
-constexpr std::size_t kArenaBytes = 1024 * 1024;  // the largest block's arrays, and guards for thousands of them
+constexpr std::size_t kArenaBytes =
+    1024 * 1024;  // the largest block's arrays, and guards for thousands of them
 
 #ifdef __SANITIZE_ADDRESS__
-// An array is aligned as its type asks and no better, so that undefined behaviour sanitizer sees a wide load from an
-// array that only happens to be aligned on the device. Granules of the shadow are 8 bytes.
+// An array is aligned as its type asks and no better, so that undefined behaviour sanitizer sees a wide load
+// from an array that only happens to be aligned on the device. Granules of the shadow are 8 bytes.
 constexpr std::size_t kSkew = 8;
 #else
 constexpr std::size_t kSkew = 0;
 #endif
 
-std::size_t round_up(std::size_t value, std::size_t step) { return (value + step - 1) / step * step; }
+std::size_t round_up(std::size_t value, std::size_t step) {
+  return (value + step - 1) / step * step;
+}
 
 void poison([[maybe_unused]] void* from, [[maybe_unused]] std::size_t bytes) {
 #ifdef __SANITIZE_ADDRESS__
@@ -64,7 +67,8 @@ SharedMemory::~SharedMemory() {
 
 void SharedMemory::clear() {
   if constexpr (kFiberPerThread) {
-    // Thread sanitizer would take the next block's accesses for races with this block's: fresh memory has no past.
+    // Thread sanitizer would take the next block's accesses for races with this block's: fresh memory has no
+    // past.
     const TsanIgnore ignore;
     for (const Array& array : arrays_) std::free(array.data);
   } else {

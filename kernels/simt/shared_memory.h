@@ -8,8 +8,8 @@
 
 namespace zeroth::simt {
 
-/// The shared memory of the running block: an arena in which arrays lie apart, with guard bytes between them, and are
-/// filled with 0xFF bytes for every block.
+/// The shared memory of the running block: an arena in which arrays lie apart, with guard bytes between them,
+/// and are filled with 0xFF bytes for every block.
 class SharedMemory {
  public:
   static constexpr std::size_t kStaticLimit = 48 * 1024;

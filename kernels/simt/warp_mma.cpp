@@ -13,7 +13,9 @@ struct MmaLane {
   ToFloat to_float;
 };
 
-std::uint16_t half_of(std::uint32_t reg, int half) { return static_cast<std::uint16_t>(reg >> (16 * half)); }
+std::uint16_t half_of(std::uint32_t reg, int half) {
+  return static_cast<std::uint16_t>(reg >> (16 * half));
+}
 
 /// Gathers the matrices from the lanes' registers, multiplies, and hands the result back.
 void complete_mma(void* const* lanes, std::uint32_t, const char*, Site) {
@@ -25,7 +27,8 @@ void complete_mma(void* const* lanes, std::uint32_t, const char*, Site) {
       const int row = group + (i / 2 % 2) * 8, column = pair + i % 2 + (i / 4) * 8;
       a[row][column] = part.to_float(half_of(part.a[i / 2], i % 2));
     }
-    for (int i = 0; i < 4; ++i) b[pair + i % 2 + (i / 2) * 8][group] = part.to_float(half_of(part.b[i / 2], i % 2));
+    for (int i = 0; i < 4; ++i)
+      b[pair + i % 2 + (i / 2) * 8][group] = part.to_float(half_of(part.b[i / 2], i % 2));
   }
   for (int lane = 0; lane < kLanes; ++lane) {
     const MmaLane& part = *static_cast<const MmaLane*>(lanes[lane]);

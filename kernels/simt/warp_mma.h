@@ -11,10 +11,11 @@ namespace zeroth::simt {
 using ToFloat = float (*)(std::uint16_t bits);
 
 /// c += a b for the fragments of all 32 lanes; (16, 16) times (16, 8).
-void mma_m16n8k16(float (&c)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], ToFloat to_float, Site site);
+void mma_m16n8k16(float (&c)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], ToFloat to_float,
+                  Site site);
 
-/// A row of an 8 x 8 matrix. Passed by value, so that the kernel's own line reads shared memory and is named when that
-/// is wrong.
+/// A row of an 8 x 8 matrix. Passed by value, so that the kernel's own line reads shared memory and is named
+/// when that is wrong.
 struct alignas(16) MatrixRow {
   std::uint16_t element[8];
 };

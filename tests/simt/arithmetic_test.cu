@@ -131,7 +131,8 @@ TEST_CASE("integer intrinsics") {
 }
 
 TEST_CASE("float intrinsics and conversions") {
-  constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInfinity = std::numeric_limits<float>::infinity();
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN(),
+                  kInfinity = std::numeric_limits<float>::infinity();
   CHECK(rsqrtf(4.0f) == 0.5f);
   CHECK(__expf(0.0f) == 1.0f);
   CHECK(__logf(1.0f) == 0.0f);

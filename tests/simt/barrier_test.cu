@@ -52,7 +52,9 @@ __global__ void counted_kernel() {
   if (threadIdx.x < 5) __syncthreads();
 }
 
-__global__ void no_barrier_kernel(int* out) { out[blockIdx.x * blockDim.x + threadIdx.x] += 1; }
+__global__ void no_barrier_kernel(int* out) {
+  out[blockIdx.x * blockDim.x + threadIdx.x] += 1;
+}
 
 __global__ void lock_kernel(int* lock, int* sum) {
   while (atomicCAS(lock, 0, 1) != 0) {
@@ -87,7 +89,8 @@ TEST_CASE("block votes count every thread's predicate") {
 
 TEMPLATE_TEST_CASE("block_sum has the same bits in every thread and every order", "", float, double, int) {
   std::vector<TestType> x(1000), first;
-  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<TestType>(1.0 / (1.0 + static_cast<double>(i)) * 100);
+  for (std::size_t i = 0; i < x.size(); ++i)
+    x[i] = static_cast<TestType>(1.0 / (1.0 + static_cast<double>(i)) * 100);
   simt::run_in_every_order([&](simt::OrderSetting) {
     std::vector<TestType> sums(256);
     launch(block_sum_kernel<TestType>, dim3(1), dim3(256), 0, Stream{}, x.data(), sums.data(), 1000);
@@ -105,7 +108,8 @@ TEST_CASE("a kernel's exception comes through, and the harness works afterwards"
 }
 
 TEST_CASE("a fault unwinds every thread of the block") {
-  CHECK_THROWS_WITH(launch(counted_kernel, dim3(1), dim3(64), 0, Stream{}), ContainsSubstring("divergent barrier"));
+  CHECK_THROWS_WITH(launch(counted_kernel, dim3(1), dim3(64), 0, Stream{}),
+                    ContainsSubstring("divergent barrier"));
   CHECK(alive == 0);
 }
 

@@ -1,17 +1,18 @@
-// Kernels with one planted fault each. A comment "// culprit: NAME" stands on every line that the report must name.
-
-#include "tests/simt/faults.h"
+// Kernels with one planted fault each. A comment "// culprit: NAME" stands on every line that the report must
+// name.
 
 #include <stdexcept>
 #include <vector>
 
 #include "kernels/core/block.cuh"
+#include "tests/simt/faults.h"
 
 namespace zeroth::ZEROTH_NATIVE {
 
 namespace {
 
-// ---- barriers and warp collectives that threads leave out ---------------------------------------------------------
+// ---- barriers and warp collectives that threads leave out
+// ---------------------------------------------------------
 
 __global__ void barrier_after_return(float* out) {
   if (threadIdx.x >= 40) return;
@@ -60,7 +61,7 @@ __global__ void ballot_after_return(unsigned* out) {
 
 __global__ void warp_against_block(float* out) {
   if (threadIdx.x < 8) __syncwarp();  // culprit: warp_against_block
-  __syncthreads();  // culprit: warp_against_block
+  __syncthreads();                    // culprit: warp_against_block
   out[threadIdx.x] = 1.0f;
 }
 
@@ -80,14 +81,15 @@ __global__ void too_much_shared(float* out) {
   out[threadIdx.x] = first[threadIdx.x];
 }
 
-// ---- accesses -----------------------------------------------------------------------------------------------------
+// ---- accesses
+// -----------------------------------------------------------------------------------------------------
 
 __global__ void shared_overrun(float* out, int shift) {
   ZEROTH_SHARED(float, tile, [32]);  // declaration: shared_overrun
   ZEROTH_SHARED(float, neighbour, [64]);
   neighbour[threadIdx.x] = 0.0f;
   float* shifted = &tile[0] + shift;  // of no known extent
-  shifted[threadIdx.x] = 1.0f;  // culprit: shared_overrun
+  shifted[threadIdx.x] = 1.0f;        // culprit: shared_overrun
   out[threadIdx.x] = neighbour[threadIdx.x];
 }
 
@@ -124,11 +126,12 @@ __global__ void misaligned(float* out) {
   out[threadIdx.x] = four.x + four.w;
 }
 
-// ---- races, whose results are right in some order -----------------------------------------------------------------
+// ---- races, whose results are right in some order
+// -----------------------------------------------------------------
 
 __global__ void missing_barrier(float* out) {
   ZEROTH_SHARED(float, tile, [64]);
-  tile[threadIdx.x] = 1.0f;  // culprit: missing_barrier
+  tile[threadIdx.x] = 1.0f;                   // culprit: missing_barrier
   out[threadIdx.x] = tile[63 - threadIdx.x];  // culprit: missing_barrier
 }
 
@@ -145,8 +148,8 @@ __global__ void missing_second_barrier(float* out) {
 
 __global__ void missing_syncwarp(float* out) {
   ZEROTH_SHARED(float, tile, [32]);
-  tile[threadIdx.x] = 1.0f;  // culprit: missing_syncwarp
-  const float sum = warp_sum(1.0f);  // a shuffle is no memory barrier
+  tile[threadIdx.x] = 1.0f;                         // culprit: missing_syncwarp
+  const float sum = warp_sum(1.0f);                 // a shuffle is no memory barrier
   out[threadIdx.x] = sum + tile[31 - threadIdx.x];  // culprit: missing_syncwarp
 }
 
@@ -158,9 +161,12 @@ __global__ void plain_sum(int* out) {
   *out += 1;  // culprit: plain_sum
 }
 
-// ---- their launches -----------------------------------------------------------------------------------------------
+// ---- their launches
+// -----------------------------------------------------------------------------------------------
 
-std::vector<float> floats(std::size_t count) { return std::vector<float>(count, 0.0f); }
+std::vector<float> floats(std::size_t count) {
+  return std::vector<float>(count, 0.0f);
+}
 
 template <void (*kKernel)(float*), int kThreads, int kBlocks = 1, int kSharedBytes = 0>
 void run() {

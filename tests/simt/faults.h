@@ -10,8 +10,8 @@ struct Fault {
   void (*run)();
 };
 
-/// Kernels that are wrong, each in one way. In faults.cu a comment "// culprit: NAME" marks the lines a report must
-/// name.
+/// Kernels that are wrong, each in one way. In faults.cu a comment "// culprit: NAME" marks the lines a
+/// report must name.
 const std::vector<Fault>& planted_faults();
 
 }  // namespace zeroth

@@ -1,10 +1,10 @@
-// simt_faults NAME: runs one planted fault. Exits with 3 when the harness reported it as an error, with 0 when it went
-// unnoticed; a sanitizer ends the process in its own way.
-
-#include "tests/simt/faults.h"
+// simt_faults NAME: runs one planted fault. Exits with 3 when the harness reported it as an error, with 0
+// when it went unnoticed; a sanitizer ends the process in its own way.
 
 #include <cstdio>
 #include <exception>
+
+#include "tests/simt/faults.h"
 
 int main(int argc, char** argv) {
   for (const zeroth::Fault& fault : zeroth::planted_faults()) {

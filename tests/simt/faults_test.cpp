@@ -1,4 +1,5 @@
-// The harness finds each planted fault and names its lines. A fault runs in a child process: sanitizers end theirs.
+// The harness finds each planted fault and names its lines. A fault runs in a child process: sanitizers end
+// theirs.
 
 #include <sys/wait.h>
 
@@ -57,10 +58,10 @@ constexpr int kReported = 3;
 }  // namespace
 
 TEST_CASE("faults of control flow are reported in every build, with their lines") {
-  const std::string name = GENERATE("barrier_after_return", "barrier_in_branch", "shuffle_after_return",
-                                    "shuffle_in_branch", "shuffle_outside_mask", "shuffle_from_absent_lane",
-                                    "shuffle_in_partial_warp", "ballot_after_return", "warp_against_block",
-                                    "endless_lock", "trapped", "too_much_shared");
+  const std::string name =
+      GENERATE("barrier_after_return", "barrier_in_branch", "shuffle_after_return", "shuffle_in_branch",
+               "shuffle_outside_mask", "shuffle_from_absent_lane", "shuffle_in_partial_warp",
+               "ballot_after_return", "warp_against_block", "endless_lock", "trapped", "too_much_shared");
   const std::string order = GENERATE("forward", "reverse", "random:7");
   CAPTURE(name, order);
   setenv("ZEROTH_SIMT_ORDER", order.c_str(), 1);
@@ -99,8 +100,8 @@ TEST_CASE("accesses out of bounds and reads of what nobody wrote name their line
 }
 
 TEST_CASE("both lines of a race are named under thread sanitizer") {
-  const std::string name =
-      GENERATE("missing_barrier", "missing_second_barrier", "missing_syncwarp", "race_of_blocks", "plain_sum");
+  const std::string name = GENERATE("missing_barrier", "missing_second_barrier", "missing_syncwarp",
+                                    "race_of_blocks", "plain_sum");
   if (kSanitize != "thread") return;
   CAPTURE(name);
   const Outcome outcome = run_fault(name);
@@ -108,6 +109,14 @@ TEST_CASE("both lines of a race are named under thread sanitizer") {
   CHECK(outcome.status != 0);
   CHECK_THAT(outcome.text, ContainsSubstring("data race"));
   check_lines(outcome, name);
+}
+
+TEST_CASE("an order that does not exist is refused") {
+  setenv("ZEROTH_SIMT_ORDER", "sideways", 1);
+  const Outcome outcome = run_fault("trapped");
+  unsetenv("ZEROTH_SIMT_ORDER");
+  CHECK(outcome.status == kReported);
+  CHECK_THAT(outcome.text, ContainsSubstring("ZEROTH_SIMT_ORDER is 'sideways'"));
 }
 
 }  // namespace zeroth

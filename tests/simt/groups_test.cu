@@ -42,8 +42,8 @@ TEST_CASE("thread blocks as cooperative groups") {
   });
 }
 
-TEMPLATE_TEST_CASE_SIG("tiles reduce, shuffle and vote among themselves", "", ((unsigned kSize), kSize), 1, 2, 4, 8,
-                       16, 32) {
+TEMPLATE_TEST_CASE_SIG("tiles reduce, shuffle and vote among themselves", "", ((unsigned kSize), kSize), 1, 2,
+                       4, 8, 16, 32) {
   simt::run_in_every_order([](simt::OrderSetting) {
     std::vector<int> out(64 * 6);
     launch(tile_kernel<kSize>, dim3(1), dim3(64), 0, Stream{}, out.data());

@@ -1,4 +1,5 @@
 #include <cstdint>
+#include <thread>
 #include <vector>
 
 #include "kernels/core/block.cuh"
@@ -26,6 +27,13 @@ __global__ void argument_kernel(double* out, std::int64_t whole, float part, con
 }
 
 __global__ void named_kernel() {}
+
+__global__ void turn_kernel(int* data) {
+  ZEROTH_SHARED(int, tile, [256]);
+  tile[threadIdx.x] = data[threadIdx.x];
+  __syncthreads();
+  data[threadIdx.x] = tile[255 - threadIdx.x] + 1;
+}
 
 template <class T>
 __global__ void nested_kernel() {
@@ -79,7 +87,19 @@ TEST_CASE("launches that CUDA refuses are refused, by the kernel's name and the 
 }
 
 TEST_CASE("a launch from inside a kernel is refused") {
-  CHECK_THROWS_WITH(launch(nested_kernel<float>, dim3(1), dim3(1), 0, Stream{}), ContainsSubstring("inside a kernel"));
+  CHECK_THROWS_WITH(launch(nested_kernel<float>, dim3(1), dim3(1), 0, Stream{}),
+                    ContainsSubstring("inside a kernel"));
+}
+
+TEST_CASE("several OS threads may launch kernels at once") {
+  std::vector<std::thread> threads;
+  std::vector<std::vector<int>> out(3, std::vector<int>(256));
+  for (std::vector<int>& data : out)
+    threads.emplace_back([&data] {
+      for (int i = 0; i < 20; ++i) launch(turn_kernel, dim3(1), dim3(256), 0, Stream{}, data.data());
+    });
+  for (std::thread& thread : threads) thread.join();
+  for (const std::vector<int>& data : out) CHECK(data == std::vector<int>(256, 20));
 }
 
 TEST_CASE("a barrier outside a kernel is an error") {

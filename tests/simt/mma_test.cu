@@ -12,7 +12,8 @@ __device__ inline std::uint32_t pack_bits(std::uint16_t low, std::uint16_t high)
   return low | static_cast<std::uint32_t>(high) << 16;
 }
 
-// One (16, 16) by (16, 8) product per warp; fragments are loaded element by element, as the ISA's figures say.
+// One (16, 16) by (16, 8) product per warp; fragments are loaded element by element, as the ISA's figures
+// say.
 template <class T>
 __global__ void product_kernel(const T* a, const T* b, float* c) {
   const int lane = static_cast<int>(threadIdx.x % 32), group = lane / 4, pair = lane % 4 * 2;
@@ -68,7 +69,8 @@ std::vector<float> plain_product(const T* a, const T* b, std::vector<float> c) {
   for (int row = 0; row < 16; ++row)
     for (int column = 0; column < 8; ++column)
       for (int k = 0; k < 16; ++k)
-        c[static_cast<std::size_t>(row * 8 + column)] += to_float(a[row * 16 + k]) * to_float(b[k * 8 + column]);
+        c[static_cast<std::size_t>(row * 8 + column)] +=
+            to_float(a[row * 16 + k]) * to_float(b[k * 8 + column]);
   return c;
 }
 

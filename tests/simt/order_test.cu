@@ -45,7 +45,9 @@ __global__ void overwrite_kernel(float* out) {
   out[threadIdx.x] = sum;
 }
 
-__global__ void block_race_kernel(float* out) { out[threadIdx.x] = static_cast<float>(blockIdx.x); }
+__global__ void block_race_kernel(float* out) {
+  out[threadIdx.x] = static_cast<float>(blockIdx.x);
+}
 
 template <class Kernel>
 std::size_t different_results(Kernel kernel, unsigned blocks) {

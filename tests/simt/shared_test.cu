@@ -12,9 +12,11 @@ namespace {
 template <class T, int kRows>
 __global__ void transpose_kernel(const T* x, T* y) {
   ZEROTH_SHARED(T, tile, [kRows][kRows + 1]);
-  for (unsigned r = threadIdx.y; r < kRows; r += blockDim.y) tile[r][threadIdx.x] = x[r * kRows + threadIdx.x];
+  for (unsigned r = threadIdx.y; r < kRows; r += blockDim.y)
+    tile[r][threadIdx.x] = x[r * kRows + threadIdx.x];
   __syncthreads();
-  for (unsigned r = threadIdx.y; r < kRows; r += blockDim.y) y[r * kRows + threadIdx.x] = tile[threadIdx.x][r];
+  for (unsigned r = threadIdx.y; r < kRows; r += blockDim.y)
+    y[r * kRows + threadIdx.x] = tile[threadIdx.x][r];
 }
 
 __device__ int* counter_of_block() {
@@ -108,7 +110,8 @@ TEST_CASE("a shared array is one per block, wherever it is declared") {
 TEST_CASE("dynamic shared memory, up to the limit") {
   const int count = GENERATE(1, 1000, 227 * 256);
   std::vector<int> out(static_cast<std::size_t>(count));
-  launch(dynamic_kernel, dim3(1), dim3(64), static_cast<std::size_t>(count) * sizeof(int), Stream{}, out.data(), count);
+  launch(dynamic_kernel, dim3(1), dim3(64), static_cast<std::size_t>(count) * sizeof(int), Stream{},
+         out.data(), count);
   for (int i = 0; i < count; ++i) REQUIRE(out[static_cast<std::size_t>(i)] == count - 1 - i);
 }
 
@@ -136,15 +139,17 @@ TEST_CASE("shared memory beyond CUDA's limits is refused") {
     launch(kernel, dim3(1), dim3(32), bytes, Stream{}, out.data());
   };
   CHECK_NOTHROW(run(big_kernel<12 * 1024>, 179 * 1024));
-  CHECK_THROWS_WITH(run(big_kernel<12 * 1024 + 1>, 128), ContainsSubstring("48 KB") && ContainsSubstring("'tile'"));
+  CHECK_THROWS_WITH(run(big_kernel<12 * 1024 + 1>, 128),
+                    ContainsSubstring("48 KB") && ContainsSubstring("'tile'"));
   CHECK_THROWS_WITH(run(big_kernel<12 * 1024>, 180 * 1024), ContainsSubstring("227 KB"));
 }
 
 TEST_CASE("unwritten shared memory holds NaN bits, in every block again") {
   std::vector<std::uint32_t> out(64);
   if (std::string_view(ZEROTH_TEST_SANITIZE) == "address") {
-    CHECK_THROWS_WITH(launch(unwritten_kernel, dim3(2), dim3(32), 0, Stream{}, out.data(), 32u),
-                      ContainsSubstring("uninitialised shared memory") && ContainsSubstring("shared_test.cu:"));
+    CHECK_THROWS_WITH(
+        launch(unwritten_kernel, dim3(2), dim3(32), 0, Stream{}, out.data(), 32u),
+        ContainsSubstring("uninitialised shared memory") && ContainsSubstring("shared_test.cu:"));
     return;
   }
   launch(unwritten_kernel, dim3(2), dim3(32), 0, Stream{}, out.data(), 16u);

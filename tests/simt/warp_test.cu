@@ -24,8 +24,10 @@ __global__ void vote_kernel(unsigned* out) {
   const unsigned lane = threadIdx.x % 32;
   unsigned* row = out + threadIdx.x * 4;
   row[0] = __ballot_sync(kFull, lane % 5 == 0);
-  row[1] = static_cast<unsigned>(__any_sync(kFull, lane == 9)) * 2 + static_cast<unsigned>(__any_sync(kFull, 0));
-  row[2] = static_cast<unsigned>(__all_sync(kFull, 1)) * 2 + static_cast<unsigned>(__all_sync(kFull, lane != 9));
+  row[1] =
+      static_cast<unsigned>(__any_sync(kFull, lane == 9)) * 2 + static_cast<unsigned>(__any_sync(kFull, 0));
+  row[2] =
+      static_cast<unsigned>(__all_sync(kFull, 1)) * 2 + static_cast<unsigned>(__all_sync(kFull, lane != 9));
   row[3] = __match_any_sync(kFull, lane / 8);
 }
 
@@ -67,17 +69,21 @@ __global__ void syncwarp_past_exited_kernel(int* out) {
 int expected_source(int kind, int lane, int operand, int width) {
   const int begin = lane / width * width, end = begin + width;
   switch (kind) {
-    case 0: return begin + operand % width;
-    case 1: return lane - operand < begin ? lane : lane - operand;
-    case 2: return lane + operand >= end ? lane : lane + operand;
-    default: return (lane ^ operand) >= end ? lane : lane ^ operand;
+    case 0:
+      return begin + operand % width;
+    case 1:
+      return lane - operand < begin ? lane : lane - operand;
+    case 2:
+      return lane + operand >= end ? lane : lane + operand;
+    default:
+      return (lane ^ operand) >= end ? lane : lane ^ operand;
   }
 }
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("shuffles read the lane CUDA says", "", int, unsigned, long long, unsigned long long, float,
-                   double) {
+TEMPLATE_TEST_CASE("shuffles read the lane CUDA says", "", int, unsigned, long long, unsigned long long,
+                   float, double) {
   for (const int width : {1, 2, 4, 8, 16, 32}) {
     for (const int operand : {0, 1, 3, 16, 31}) {
       std::vector<TestType> out(64 * 4);

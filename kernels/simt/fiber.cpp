@@ -9,6 +9,7 @@
 #include <string>
 
 #ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -88,6 +89,10 @@ FiberPool::~FiberPool() {
   for (const auto& fiber : all_) {
 #ifdef ZEROTH_SIMT_TSAN
     __tsan_destroy_fiber(fiber->sanitizer_state);
+#endif
+#ifdef __SANITIZE_ADDRESS__
+    // The frames of a parked fiber never return; whoever gets these addresses next must not inherit their marks.
+    __asan_unpoison_memory_region(fiber->stack_bottom, fiber->stack_bytes);
 #endif
     munmap(fiber->stack_bottom, fiber->stack_bytes);
   }

@@ -139,6 +139,12 @@ std::string Scheduler::describe(unsigned rank) const {
   }
 }
 
+/// The running thread comes to a barrier while others wait at another.
+void Scheduler::report_divergence(const char* name, Site site) {
+  fail("divergent barrier: thread " + to_string(thread_[rank_].index) + " is at " + name + " at " +
+       to_string(site) + ", but " + describe(barrier_first_));
+}
+
 /// No thread can go on. A warp collective that lacks a lane is told first: a barrier that lacks threads may
 /// lack them because of it.
 void Scheduler::report_stall() {

@@ -268,6 +268,17 @@ void Scheduler::yield(Site site) {
 // ---- barriers
 // -----------------------------------------------------------------------------------------------------
 
+/// Kept out of block_barrier(), whose frame lies on the stack of every thread that waits.
+[[gnu::noinline]] void Scheduler::release_barrier() {
+  barrier_result_[barrier_phase_] = barrier_votes_;
+  barrier_phase_ ^= 1;
+  barrier_arrived_ = barrier_votes_ = 0;
+  std::array<unsigned, kMaxBlockThreads> ranks;
+  std::iota(ranks.begin(), ranks.begin() + threads_, 0u);
+  arrange(ranks.data(), threads_);
+  for (unsigned i = 0; i < threads_; ++i) push_ready(ranks[i]);
+}
+
 int Scheduler::block_barrier(const char* name, BarrierVote vote, bool predicate, Site site) {
   Thread& self = thread_[rank_];
   const unsigned phase = barrier_phase_;
@@ -275,23 +286,14 @@ int Scheduler::block_barrier(const char* name, BarrierVote vote, bool predicate,
     barrier_first_ = rank_;
   } else if (const Thread& first = thread_[barrier_first_];
              !same(first.site, site) || !same(first.waits_for, name)) {
-    fail("divergent barrier: thread " + to_string(self.index) + " is at " + name + " at " + to_string(site) +
-         ", thread " + to_string(first.index) + " at " + first.waits_for + " at " + to_string(first.site));
+    report_divergence(name, site);
   }
   self.waits_for = name;
   self.site = site;
   barrier_votes_ += predicate ? 1 : 0;
   self.state = ThreadState::at_barrier;
   tsan_release(&barrier_sync_[phase]);
-  if (++barrier_arrived_ == threads_) {
-    barrier_result_[phase] = barrier_votes_;
-    barrier_phase_ ^= 1;
-    barrier_arrived_ = barrier_votes_ = 0;
-    std::array<unsigned, kMaxBlockThreads> ranks;
-    for (unsigned rank = 0; rank < threads_; ++rank) ranks[rank] = rank;
-    arrange(ranks.data(), threads_);
-    for (unsigned i = 0; i < threads_; ++i) push_ready(ranks[i]);
-  }
+  if (++barrier_arrived_ == threads_) release_barrier();
   suspend();
   tsan_acquire(&barrier_sync_[phase]);
   const unsigned votes = barrier_result_[phase];

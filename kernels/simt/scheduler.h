@@ -91,6 +91,7 @@ class Scheduler {
   void run_thread(Fiber& fiber, unsigned rank);
   void arrange(unsigned* ranks, unsigned count);
   void push_ready(unsigned rank);
+  void release_barrier();
   void release_gathering(Warp& warp, Gathering& gathering, unsigned first_rank);
   /// Suspends the running thread and runs another; returns when the thread is resumed. Throws when it is
   /// unwound.
@@ -103,6 +104,7 @@ class Scheduler {
   bool release_past_exited();
   void unwind_all();
   [[noreturn]] void report_stall();
+  [[noreturn]] void report_divergence(const char* name, Site site);
   std::string describe(unsigned rank) const;
 
   const LaunchRequest* request_ = nullptr;

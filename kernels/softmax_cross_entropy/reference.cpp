@@ -19,25 +19,26 @@ T target(const SoftmaxCrossEntropyParams& params, std::int32_t label, std::int64
                         params.smoothing / static_cast<double>(params.k));
 }
 
+/// log softmax(logits)[k] = (logits[k] - maximum) - log_sum, where nothing overflows and large logits do not
+/// swallow small differences.
 template <class T>
-T largest(const T* logits, std::int64_t k, std::int32_t& index) {
-  T best = -std::numeric_limits<T>::infinity();
-  index = 0;
-  for (std::int64_t i = 0; i < k; ++i)
-    if (logits[i] > best) {
-      best = logits[i];
-      index = static_cast<std::int32_t>(i);
-    }
-  return best;
-}
+struct LogSoftmax {
+  T maximum = -std::numeric_limits<T>::infinity();
+  T log_sum;
+  std::int32_t winner = 0;  // the first class of the largest logit
 
-/// log of the sum of exp(logits), with the largest taken out so that nothing overflows.
-template <class T>
-T log_sum_exp(const T* logits, std::int64_t k, T maximum) {
-  T sum{};
-  for (std::int64_t i = 0; i < k; ++i) sum += std::exp(logits[i] - maximum);
-  return maximum + std::log(sum);
-}
+  LogSoftmax(const T* logits, std::int64_t k) {
+    for (std::int64_t i = 0; i < k; ++i)
+      if (logits[i] > maximum) {
+        maximum = logits[i];
+        winner = static_cast<std::int32_t>(i);
+      }
+    T sum{};
+    for (std::int64_t i = 0; i < k; ++i) sum += std::exp(logits[i] - maximum);
+    log_sum = std::log(sum);
+  }
+  T of(T logit) const { return (logit - maximum) - log_sum; }
+};
 
 void forward(Context&, const SoftmaxCrossEntropyParams& params, ConstTensorView logits_view,
              ConstTensorView labels_view, TensorView loss, TensorView row_losses, TensorView predictions,
@@ -47,16 +48,16 @@ void forward(Context&, const SoftmaxCrossEntropyParams& params, ConstTensorView 
     double sum = 0.0, correct = 0.0;
     for (std::int64_t n = 0; n < params.n; ++n) {
       const T* logits = logits_view.as<T>() + n * params.k;
-      std::int32_t& predicted = predictions.as<std::int32_t>()[n];
-      const T normaliser = log_sum_exp(logits, params.k, largest(logits, params.k, predicted));
+      const LogSoftmax<T> log_softmax(logits, params.k);
       T row_loss{};
       for (std::int64_t k = 0; k < params.k; ++k) {
         const T q = target<T>(params, labels[n], k);
-        if (q != T{0}) row_loss -= q * (logits[k] - normaliser);
+        if (q != T{0}) row_loss -= q * log_softmax.of(logits[k]);
       }
       row_losses.as<T>()[n] = row_loss;
+      predictions.as<std::int32_t>()[n] = log_softmax.winner;
       sum += static_cast<double>(row_loss);
-      correct += predicted == labels[n] ? 1.0 : 0.0;
+      correct += log_softmax.winner == labels[n] ? 1.0 : 0.0;
     }
     *loss.as<T>() = static_cast<T>(sum / static_cast<double>(params.n));
     if (metrics) {
@@ -76,10 +77,9 @@ void backward(Context&, const SoftmaxCrossEntropyParams& params, ConstTensorView
       const T* logits = logits_view.as<T>() + n * params.k;
       T* dlogits = dlogits_view.as<T>() + n * params.k;
       const std::int32_t label = labels_view.as<std::int32_t>()[n];
-      std::int32_t predicted;
-      const T normaliser = log_sum_exp(logits, params.k, largest(logits, params.k, predicted));
+      const LogSoftmax<T> log_softmax(logits, params.k);
       for (std::int64_t k = 0; k < params.k; ++k) {
-        const T gradient = scale * (std::exp(logits[k] - normaliser) - target<T>(params, label, k));
+        const T gradient = scale * (std::exp(log_softmax.of(logits[k])) - target<T>(params, label, k));
         dlogits[k] = mode == GradMode::accumulate ? dlogits[k] + gradient : gradient;
       }
     }

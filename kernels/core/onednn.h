@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstddef>
+#include <dnnl.hpp>
+#include <string>
+
+#include "kernels/core/error.h"
+#include "kernels/core/tensor_view.h"
+
+namespace zeroth::cpu {
+
+/// oneDNN's engine and stream: one a Context, made on first use through Context::state<OneDnn>().
+struct OneDnn {
+  dnnl::engine engine{dnnl::engine::kind::cpu, 0};
+  dnnl::stream stream{engine};
+
+  /// A oneDNN view of memory that somebody else owns.
+  dnnl::memory memory(const dnnl::memory::desc& desc, const void* data) const {
+    return {desc, engine, const_cast<void*>(data)};
+  }
+};
+
+/// Runs `body`, turning oneDNN's exceptions into Error(runtime) that names the operation.
+template <class Body>
+decltype(auto) with_onednn_errors(const char* operation, Body&& body) {
+  try {
+    return body();
+  } catch (const dnnl::error& error) {
+    fail(ErrorKind::runtime, std::string(operation) + ": oneDNN: " + error.what());
+  }
+}
+
+/// Hands out consecutive 256-byte aligned pieces of a workspace.
+class WorkspaceCutter {
+ public:
+  explicit WorkspaceCutter(Workspace workspace) : workspace_(workspace) {}
+
+  static std::size_t padded(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
+
+  void* take(std::size_t bytes) {
+    void* piece = static_cast<std::byte*>(workspace_.data) + used_;
+    used_ += padded(bytes);
+    if (used_ > workspace_.bytes)
+      fail(ErrorKind::runtime, "a workspace is smaller than its operation asked for");
+    return piece;
+  }
+
+ private:
+  Workspace workspace_;
+  std::size_t used_ = 0;
+};
+
+}  // namespace zeroth::cpu

@@ -1,0 +1,224 @@
+#include "kernels/augment/augment.h"
+
+#include <set>
+
+#include "tests/kernels/rows.h"
+
+using namespace zeroth;
+using namespace zeroth::testing;
+
+namespace {
+
+struct Case {
+  std::int64_t pictures, n, h, w, c;
+  bool flip;
+  std::int64_t padding;
+};
+
+const Case kCases[] = {
+    {10, 16, 32, 32, 3, true, 4}, {10, 3, 32, 32, 3, false, 0}, {10, 5, 32, 32, 3, true, 0},
+    {10, 5, 32, 32, 3, false, 4}, {7, 33, 5, 7, 1, true, 2},    {7, 9, 4, 6, 2, true, 3},
+    {7, 9, 5, 3, 3, true, 1},     {7, 40, 3, 2, 4, true, 5},    {1, 20, 1, 1, 1, true, 1},
+    {3, 12, 1, 9, 3, true, 20},   {5, 0, 8, 8, 3, true, 4},     {4, 70, 16, 17, 1, true, 4},
+};
+
+constexpr std::uint64_t kSeed = 0xfedcba9800000123ULL;
+constexpr std::uint32_t kEpoch = 0x80000007u;
+
+AugmentParams params_of(const Case& test, DType dtype) {
+  return {test.pictures,
+          test.n,
+          test.h,
+          test.w,
+          test.c,
+          test.flip,
+          test.padding,
+          {0.49f, 0.48f, 0.45f, 0.5f},
+          {4.1f, 4.2f, 3.8f, 2.0f},
+          dtype};
+}
+
+double as_i32(std::uint32_t word) {
+  return static_cast<double>(static_cast<std::int32_t>(word));
+}
+
+std::vector<double> key_words(std::uint64_t seed, std::uint32_t epoch) {
+  return {as_i32(static_cast<std::uint32_t>(seed)), as_i32(static_cast<std::uint32_t>(seed >> 32)),
+          as_i32(epoch), 0.0};
+}
+
+/// The operands of one batch.
+struct Batch {
+  AugmentParams params;
+  Operand pictures, all_labels, indices, key, x, labels;
+
+  Batch(Context& context, const AugmentParams& problem, std::uint32_t epoch = kEpoch)
+      : params(problem),
+        pictures(context, DType::u8, {params.pictures, params.h, params.w, params.c},
+                 random_bytes(params.pictures * params.h * params.w * params.c)),
+        all_labels(context, DType::i32, {params.pictures}, label_values(params.pictures)),
+        indices(context, DType::i32, {params.n}, index_values()),
+        key(context, DType::i32, {4}, key_words(kSeed, epoch)),
+        x(Operand::unset(context, params.dtype, {params.n, params.h, params.w, params.c})),
+        labels(Operand::unset(context, DType::i32, {params.n})) {}
+
+  static std::vector<double> random_bytes(std::int64_t count) {
+    std::vector<double> bytes(static_cast<std::size_t>(count));
+    for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = philox(1, 0, i, RandomUse::test).word[0] % 256;
+    return bytes;
+  }
+  static std::vector<double> label_values(std::int64_t count) {
+    std::vector<double> labels(static_cast<std::size_t>(count));
+    for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<double>(1000 + 3 * i);
+    return labels;
+  }
+  std::vector<double> index_values() const {
+    std::vector<double> chosen(static_cast<std::size_t>(params.n));
+    for (std::size_t i = 0; i < chosen.size(); ++i)
+      chosen[i] = static_cast<double>((5 * i + 2) % static_cast<std::size_t>(params.pictures));
+    return chosen;
+  }
+  void run(Context& context, const AugmentRow& row) const {
+    row.forward(context, params, pictures, all_labels, indices, key, x, labels);
+  }
+  bool intact() const {
+    return pictures.intact() && all_labels.intact() && indices.intact() && key.intact() && x.intact() &&
+           labels.intact();
+  }
+};
+
+/// A batch by the contract's words: each picture is mirrored, then laid into a black frame, then cut out.
+std::vector<double> expected_batch(const Batch& batch) {
+  const AugmentParams& params = batch.params;
+  const auto h = static_cast<std::size_t>(params.h), w = static_cast<std::size_t>(params.w),
+             c = static_cast<std::size_t>(params.c), padding = static_cast<std::size_t>(params.crop_padding);
+  const std::vector<double> bytes = batch.pictures.values();
+  std::vector<double> result;
+  for (const double index : batch.indices.values()) {
+    const PhiloxWords u = philox(kSeed, kEpoch, static_cast<std::uint64_t>(index), RandomUse::augment);
+    const bool mirrored = params.flip && u.word[0] % 2 == 1;
+    const std::size_t wide = w + 2 * padding,
+                      top = uniform_below(u.word[1], static_cast<std::uint32_t>(2 * padding + 1)),
+                      left = uniform_below(u.word[2], static_cast<std::uint32_t>(2 * padding + 1));
+    std::vector<double> frame(wide * (h + 2 * padding) * c, 0.0);
+    for (std::size_t y = 0; y < h; ++y)
+      for (std::size_t z = 0; z < w; ++z)
+        for (std::size_t k = 0; k < c; ++k)
+          frame[((y + padding) * wide + z + padding) * c + k] =
+              bytes[((static_cast<std::size_t>(index) * h + y) * w + (mirrored ? w - 1 - z : z)) * c + k];
+    for (std::size_t y = 0; y < h; ++y)
+      for (std::size_t z = 0; z < w; ++z)
+        for (std::size_t k = 0; k < c; ++k)
+          result.push_back(
+              (frame[((y + top) * wide + z + left) * c + k] / 255.0 - static_cast<double>(params.mean[k])) *
+              static_cast<double>(params.inverse_std[k]));
+  }
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("every augment row makes the batch the contract describes", "[kernels][augment]") {
+  for (const Case& test : kCases)
+    for (const DType dtype : {DType::f64, DType::f32, DType::bf16, DType::f16})
+      for_each_row(augment_rows(), [&](Context& context, const AugmentRow& row) {
+        const AugmentParams params = params_of(test, dtype);
+        if (!row.supports(params)) return;
+        INFO(params.to_string());
+        const Batch batch(context, params);
+        batch.run(context, row);
+        CHECK(batch.intact());
+        const std::vector<double> expected = expected_batch(batch);
+        // A division, a difference and a product in the compute type, one rounding to storage.
+        const double u = unit_roundoff(statistics_dtype(dtype));
+        const auto bound = [&](std::size_t i) {
+          const std::size_t channel = i % static_cast<std::size_t>(params.c);
+          const double size = (1.0 + static_cast<double>(params.mean[channel])) *
+                              static_cast<double>(params.inverse_std[channel]);
+          return 4 * u * size + rounding(dtype, expected[i]);
+        };
+        check_close(batch.x.values(), expected, bound);
+        std::vector<double> labels;
+        for (const double index : batch.indices.values()) labels.push_back(1000 + 3 * index);
+        CHECK(batch.labels.values() == labels);
+      });
+}
+
+TEST_CASE("all augment rows of one dtype give the same bits", "[kernels][augment]") {
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f16})
+    for (const Case& test : {kCases[0], kCases[4]}) {
+      std::vector<std::byte> first;
+      for_each_row(augment_rows(), [&](Context& context, const AugmentRow& row) {
+        if (!row.supports(params_of(test, dtype))) return;
+        check_same_bits(row, [&] {
+          const Batch batch(context, params_of(test, dtype));
+          batch.run(context, row);
+          if (first.empty()) first = batch.x.bytes();
+          CHECK((batch.x.bytes() == first));
+          return batch.x.bytes();
+        });
+      });
+    }
+}
+
+TEST_CASE("each epoch draws anew, and every draw occurs", "[kernels][augment]") {
+  // A picture whose only bright pixel is off centre shows where it went and whether it was mirrored.
+  constexpr std::int64_t kSize = 9;
+  std::vector<double> bytes(kSize * kSize, 0.0);
+  bytes[4 * kSize + 3] = 255.0;
+  for_each_row(augment_rows(), [&](Context& context, const AugmentRow& row) {
+    AugmentParams params{1, 1, kSize, kSize, 1, true, 1};
+    if (!row.supports(params)) return;
+    const Operand pictures(context, DType::u8, {1, kSize, kSize, 1}, bytes);
+    const Operand label(context, DType::i32, {1}, {0.0}), labels = Operand::unset(context, DType::i32, {1});
+    std::set<std::size_t> places;
+    for (std::uint32_t epoch = 0; epoch < 200; ++epoch) {
+      const Operand key(context, DType::i32, {4}, key_words(kSeed, epoch));
+      const Operand x = Operand::unset(context, DType::f32, {1, kSize, kSize, 1});
+      row.forward(context, params, pictures, label, label, key, x, labels);
+      const std::vector<double> values = x.values();
+      places.insert(static_cast<std::size_t>(std::find(values.begin(), values.end(), 1.0) - values.begin()));
+    }
+    // Rows 3 to 5; columns 2 to 4 as it is, 4 to 6 mirrored.
+    std::set<std::size_t> expected;
+    for (std::size_t y = 3; y <= 5; ++y)
+      for (std::size_t z = 2; z <= 6; ++z) expected.insert(y * kSize + z);
+    CHECK((places == expected));
+  });
+}
+
+TEST_CASE("augment refuses bad arguments", "[kernels][augment]") {
+  Context context({DeviceKind::cpu, 0});
+  const AugmentParams good = params_of({10, 4, 8, 8, 3, true, 4}, DType::f32);
+  const Batch batch(context, good);
+  const auto call = [&](const AugmentParams& params, ConstTensorView key) {
+    return [&context, &batch, params, key] {
+      augment_forward(context, params, batch.pictures, batch.all_labels, batch.indices, key, batch.x,
+                      batch.labels);
+    };
+  };
+  CHECK_NOTHROW(call(good, batch.key)());
+  AugmentParams bad = good;
+  bad.c = 5;
+  check_usage_error(call(bad, batch.key), "augment: pictures have 5 channels, expected 1 to 4");
+  bad = good;
+  bad.h = 0;
+  check_usage_error(call(bad, batch.key), "augment: a picture of 0 x 8 x 3 is empty or too large");
+  bad = good;
+  bad.h = bad.w = 1 << 20;
+  check_usage_error(call(bad, batch.key),
+                    "augment: a picture of 1048576 x 1048576 x 3 is empty or too large");
+  bad = good;
+  bad.crop_padding = -1;
+  check_usage_error(call(bad, batch.key), "augment: crop_padding is -1, expected 0 to 32767");
+  bad = good;
+  bad.pictures = 0;
+  check_usage_error(call(bad, batch.key), "augment: the data set has no pictures");
+  bad = good;
+  bad.n = 5;
+  check_usage_error(call(bad, batch.key), "augment: indices has shape (4), expected (5)");
+  check_usage_error(call(good, TensorView()), "augment: key is missing");
+  bad = good;
+  bad.dtype = DType::f64;
+  check_usage_error(call(bad, batch.key), "augment: x has dtype f32, expected f64");
+}

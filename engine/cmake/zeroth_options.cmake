@@ -29,7 +29,7 @@ include(zeroth_cuda)
 add_library(zeroth_compile_options INTERFACE)
 target_compile_options(zeroth_compile_options INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Werror>
-  "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-std=c++20 -Werror all-warnings -Xptxas --warn-on-spills -Xcompiler -Wall,-Wextra>"
+  "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Werror all-warnings -Xptxas --warn-on-spills -Xcompiler -Wall,-Wextra>"
   $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${ZEROTH_MARCH}>>:-march=${ZEROTH_MARCH}>)
 target_include_directories(zeroth_compile_options INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
 

@@ -73,14 +73,15 @@ std::string progress_line(const ProgressState& state, int columns) {
     bool shown = false;
   };
   const auto digits = static_cast<int>(std::to_string(state.steps).size());
-  std::array<Field, 7> fields{
+  std::array<Field, 8> fields{
       {{fmt::format("epoch {}/{}", state.epoch, state.epochs), 0},
-       {fmt::format("step {:>{}}/{}", state.step, digits, state.steps), 3},
+       {fmt::format("step {:>{}}/{}", state.step, digits, state.steps), 4},
        {fmt::format("loss {:.4f}", state.loss), 1},
-       {fmt::format("acc {}", percent(state.accuracy, 1)), 4},
-       {speed_text(state.images_per_second), 5},
-       {state.of_ceiling ? fmt::format("{} of peak", percent(*state.of_ceiling, 0)) : "", 6},
-       {state.seconds_left ? fmt::format("ETA {}", duration_text(*state.seconds_left)) : "", 2}}};
+       {fmt::format("acc {}", percent(state.accuracy, 1)), 5},
+       {speed_text(state.images_per_second), 6},
+       {state.of_ceiling ? fmt::format("{} of peak", percent(*state.of_ceiling, 0)) : "", 7},
+       {state.seconds_left ? fmt::format("ETA {}", duration_text(*state.seconds_left)) : "", 2},
+       {state.note, 3}}};
   const std::size_t limit = columns > 0 ? static_cast<std::size_t>(columns) : 1000;
   const std::string_view gap = kGap;
   std::size_t used = 0;

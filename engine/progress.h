@@ -13,6 +13,7 @@ struct ProgressState {
   double loss = 0.0, accuracy = 0.0;   ///< of the epoch so far; accuracy in [0, 1]
   double images_per_second = 0.0;
   std::optional<double> of_ceiling;    ///< share of the device's measured matrix rate
+  std::string note;                    ///< what must not be overlooked, such as "generated"
   std::optional<double> seconds_left;  ///< of the whole run
 };
 

@@ -1,0 +1,198 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <omp.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "apps/command_line.h"
+#include "apps/model_table.h"
+#include "apps/recipes.h"
+#include "apps/session.h"
+#include "apps/version.h"
+#include "data/lookup.h"
+#include "kernels/core/error.h"
+#include "kernels/operations.h"
+
+namespace zeroth::app {
+
+namespace {
+
+struct Processor {
+  std::string name = "unknown";
+  std::vector<std::string> features;
+};
+
+/// From /proc/cpuinfo, which x86 and Arm fill with the same keys or nearly so.
+Processor read_processor() {
+  static const std::vector<std::string> interesting{"avx2",        "fma",      "avx512f",     "avx512_vnni",
+                                                    "avx512_bf16", "amx_bf16", "avx512_fp16", "asimd",
+                                                    "sve",         "bf16"};
+  Processor processor;
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line) && !line.empty();) {
+    const std::size_t colon = line.find(':');
+    if (colon == std::string::npos || colon + 2 > line.size()) continue;
+    const std::string key = line.substr(0, line.find_last_not_of(" \t:", colon) + 1),
+                      value = line.substr(colon + 2);
+    if (key == "model name") processor.name = value;
+    if (key != "flags" && key != "Features") continue;
+    std::istringstream words(value);
+    for (std::string word; words >> word;)
+      if (std::find(interesting.begin(), interesting.end(), word) != interesting.end())
+        processor.features.push_back(word);
+  }
+  return processor;
+}
+
+/// A thing that is here, or why not and how to get it.
+struct Finding {
+  std::string name, state, missing;
+};
+
+std::vector<Finding> find_devices() {
+  std::vector<Finding> devices{{"cpu", fmt::format("{} threads", omp_get_num_procs()), ""},
+                               {"simt", "the CUDA kernels on the CPU, for tests", ""}};
+  try {
+    const DeviceBackend& cuda = backend(DeviceKind::cuda);
+    for (int index = 0;; ++index) {
+      try {
+        cuda.destroy_stream(cuda.create_stream(index));
+      } catch (const Error& error) {
+        if (error.kind() != ErrorKind::device || index == 0) throw;
+        break;
+      }
+      devices.push_back({fmt::format("cuda:{}", index), "CUDA", ""});
+    }
+  } catch (const Error& error) {
+    devices.push_back({"cuda", "", error.what()});
+  }
+  return devices;
+}
+
+std::vector<Finding> find_data() {
+  std::vector<Finding> found;
+  for (const std::string& name : dataset_names()) {
+    try {
+      const DatasetLocation location = find_dataset(name);
+      found.push_back({name, location.folder.empty() ? "built in" : location.folder.string(), ""});
+    } catch (const Error& error) {
+      found.push_back({name, "", error.what()});
+    }
+  }
+  return found;
+}
+
+/// For each operation and kind of device, its rows in order of preference. Rows of devices that are not here
+/// are left out.
+std::map<std::string, std::map<std::string, std::vector<std::string>>> rows_by_operation(bool has_cuda) {
+  std::map<std::string, std::map<std::string, std::vector<std::string>>> table;
+  for (const RowInfo& info : all_rows()) {
+    if (info.row.device == DeviceKind::cuda && !has_cuda) continue;
+    table[info.operation][name_of(info.row.device)].push_back(
+        std::string(info.row.name) + (info.row.deterministic ? "" : " (not deterministic)"));
+  }
+  return table;
+}
+
+std::string machine_text(const Processor& processor, const std::vector<Finding>& devices,
+                         const std::vector<Finding>& data, bool has_cuda) {
+  std::string text =
+      fmt::format("zeroth {}, {} build by {}{}, {}\n", ZEROTH_VERSION, ZEROTH_BUILD_TYPE, ZEROTH_COMPILER,
+                  *ZEROTH_MARCH != '\0' ? " for -march=" ZEROTH_MARCH : "", ZEROTH_CUDA_STATE);
+  text += fmt::format("processor   {}: {}\n", processor.name, fmt::join(processor.features, " "));
+  const auto list = [&](const char* heading, const std::vector<Finding>& findings) {
+    for (const Finding& finding : findings)
+      text += fmt::format("{:<11} {:<10} {}\n", std::exchange(heading, ""), finding.name,
+                          finding.missing.empty() ? finding.state : "no: " + finding.missing);
+  };
+  list("devices", devices);
+  list("data", data);
+  const char* heading = "recipes";
+  for (const Recipe& recipe : recipes())
+    text += fmt::format("{:<11} {}\n", std::exchange(heading, ""), recipe.name);
+  text += fmt::format("\n{:<22}  {:<20}  {:<14}{}\n", "operation", "cpu", "simt", has_cuda ? "  cuda" : "");
+  auto rows = rows_by_operation(has_cuda);
+  for (const std::string& operation : all_operations()) {
+    std::map<std::string, std::vector<std::string>>& at = rows[operation];
+    text += fmt::format("{:<22}  {:<20}  {:<14}", operation, fmt::format("{}", fmt::join(at["cpu"], ", ")),
+                        fmt::format("{}", fmt::join(at["simt"], ", ")));
+    if (has_cuda) text += fmt::format("  {}", fmt::join(at["cuda"], ", "));
+    text.erase(text.find_last_not_of(' ') + 1);
+    text += '\n';
+  }
+  return text + "The first row that fits is taken; --impl OPERATION=ROW takes another.\n";
+}
+
+std::string machine_json(const Processor& processor, const std::vector<Finding>& devices,
+                         const std::vector<Finding>& data, bool has_cuda) {
+  nlohmann::ordered_json result;
+  result["version"] = ZEROTH_VERSION;
+  result["build"] = {{"type", ZEROTH_BUILD_TYPE},
+                     {"compiler", ZEROTH_COMPILER},
+                     {"march", ZEROTH_MARCH},
+                     {"cuda", ZEROTH_CUDA_STATE}};
+  result["processor"] = {
+      {"name", processor.name}, {"features", processor.features}, {"threads", omp_get_num_procs()}};
+  const auto list = [&](const char* key, const std::vector<Finding>& findings) {
+    for (const Finding& finding : findings) {
+      const bool here = finding.missing.empty();
+      result[key][finding.name] = {{"available", here},
+                                   {here ? "detail" : "reason", here ? finding.state : finding.missing}};
+    }
+  };
+  list("devices", devices);
+  list("data", data);
+  for (const Recipe& recipe : recipes()) result["recipes"].push_back(recipe.name);
+  result["operations"] = rows_by_operation(has_cuda);
+  return result.dump() + "\n";
+}
+
+int show_machine(bool json) {
+  const Processor processor = read_processor();
+  const std::vector<Finding> devices = find_devices(), data = find_data();
+  const bool has_cuda = devices.back().missing.empty();
+  print_result(json ? machine_json(processor, devices, data, has_cuda)
+                    : machine_text(processor, devices, data, has_cuda));
+  return 0;
+}
+
+int show_model(const TrainOptions& options, bool json) {
+  const ResNet network(network_config(options));
+  const int moments = options.optimizer == OptimizerKind::sgd ? 1 : 2;
+  print_result(json ? model_json(network, options.batch_size, moments)
+                    : model_table(network, options.batch_size, moments));
+  return 0;
+}
+
+int show(const Said& said, bool json) {
+  TrainOptions options;
+  for (const auto* layer : {&said.environment, &said.command_line})
+    for (const Assignment& assignment : *layer) assign(options, assignment);
+  // Only a model that was asked for by name has a table; flags about a model alone are a slip.
+  if (last_said(said, "model") != nullptr) return show_model(options, json);
+  for (const Assignment& assignment : said.command_line)
+    fail(ErrorKind::usage, fmt::format("{} needs --model", assignment.source));
+  return show_machine(json);
+}
+
+}  // namespace
+
+void add_info_command(CLI::App& program, Action& action) {
+  auto flags = std::make_shared<std::unique_ptr<SettingFlags>>();
+  auto json = std::make_shared<bool>(false);
+  CLI::App& command = add_command(program, "info",
+                                  "This machine: build, devices, data, operations; or the layers of a model.",
+                                  "zeroth info\n  zeroth info --model rezero-resnet56", action,
+                                  [flags, json] { return show((*flags)->said(), *json); });
+  *flags = std::make_unique<SettingFlags>(
+      command, std::vector<std::string>{"model", "residual", "shortcut", "batch_size", "optimizer"});
+  command.add_flag("--json", *json, "print it as JSON");
+}
+
+}  // namespace zeroth::app

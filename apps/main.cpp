@@ -1,0 +1,69 @@
+#include <fmt/format.h>
+
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "apps/command_line.h"
+#include "apps/version.h"
+#include "kernels/core/error.h"
+
+namespace zeroth::app {
+
+namespace {
+
+int report(const std::string& message, ErrorKind kind) {
+  fmt::print(stderr, "zeroth: {}\n", message);
+  return static_cast<int>(kind);
+}
+
+int run(int argc, char** argv) {
+  CLI::App program("zeroth trains ReZero and plain ResNets with hand-written CUDA kernels, or on the CPU.",
+                   "zeroth");
+  program.set_version_flag("--version", "zeroth " ZEROTH_VERSION);
+  program.allow_extras();
+  program.footer(
+      "Example:\n  zeroth train --model rezero-resnet20 --epochs 10\n"
+      "`zeroth COMMAND --help` explains a command. Exit codes: 0 done, 1 run time, 2 usage, 3 data or\n"
+      "checkpoint, 4 no such device, 6 diverged or target missed, 130 and 143 saved on a signal.");
+  program.get_formatter()->column_width(30);
+  Action action;
+  add_train_command(program, action);
+  add_eval_command(program, action);
+  add_info_command(program, action);
+  add_data_command(program, action);
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::Success& done) {  // --help, --version
+    return program.exit(done);
+  } catch (const CLI::ParseError& error) {
+    return report(error.what(), ErrorKind::usage);
+  }
+  refuse_leftovers(program);
+  if (!action) {
+    fmt::print(stderr, "{}", program.help());
+    return static_cast<int>(ErrorKind::usage);
+  }
+  return action();
+}
+
+}  // namespace
+
+}  // namespace zeroth::app
+
+int main(int argc, char** argv) {
+  using zeroth::ErrorKind;
+  // A reader that goes away and a file size limit are errors to report, not reasons to die.
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
+  try {
+    return zeroth::app::run(argc, argv);
+  } catch (const zeroth::Error& error) {
+    return zeroth::app::report(error.what(), error.kind());
+  } catch (const std::bad_alloc&) {
+    return zeroth::app::report("out of memory", ErrorKind::runtime);
+  } catch (const std::exception& error) {
+    return zeroth::app::report(error.what(), ErrorKind::runtime);
+  }
+}

@@ -1,0 +1,381 @@
+#include "apps/options.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "apps/parse_value.h"
+#include "data/dataset.h"
+#include "data/lookup.h"
+#include "kernels/core/device.h"
+#include "kernels/core/error.h"
+
+namespace zeroth::app {
+
+namespace {
+
+template <class Enum>
+using Choices = std::vector<std::pair<const char*, Enum>>;
+
+const Choices<ResidualForm> kResidualForms{
+    {"plain", ResidualForm::plain}, {"post", ResidualForm::post}, {"authors", ResidualForm::authors}};
+const Choices<ShortcutKind> kShortcuts{{"A", ShortcutKind::a}, {"B", ShortcutKind::b}};
+const Choices<OptimizerKind> kOptimizers{
+    {"sgd", OptimizerKind::sgd}, {"adam", OptimizerKind::adam}, {"adamw", OptimizerKind::adamw}};
+const Choices<ScheduleKind> kSchedules{
+    {"constant", ScheduleKind::constant}, {"step", ScheduleKind::step}, {"cosine", ScheduleKind::cosine}};
+
+const Setting::Condition kSgd{"--optimizer sgd",
+                              [](const TrainOptions& o) { return o.optimizer == OptimizerKind::sgd; }};
+const Setting::Condition kAdam{"--optimizer adam or adamw",
+                               [](const TrainOptions& o) { return o.optimizer != OptimizerKind::sgd; }};
+const Setting::Condition kStep{"--schedule step",
+                               [](const TrainOptions& o) { return o.schedule == ScheduleKind::step; }};
+const Setting::Condition kReZero{
+    "a ReZero model (--model rezero-..., --residual post or authors)", [](const TrainOptions& o) {
+      return o.residual.value_or(resnet_config(o.model).form) != ResidualForm::plain;
+    }};
+
+constexpr std::int64_t kMany = std::numeric_limits<std::int32_t>::max();
+
+template <class Enum>
+std::string names_of(const Choices<Enum>& choices) {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : choices) names.emplace_back(name);
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+template <class Enum>
+Enum parse_choice(const Choices<Enum>& choices, const std::string& text) {
+  for (const auto& [name, value] : choices)
+    if (text == name) return value;
+  fail(ErrorKind::usage, fmt::format("one of {}, not '{}'", names_of(choices), text));
+}
+
+template <class Enum>
+std::string print_choice(const Choices<Enum>& choices, Enum wanted) {
+  for (const auto& [name, value] : choices)
+    if (value == wanted) return name;
+  return "";
+}
+
+/// Builds the table; each method adds the line of one member and returns it for its traits.
+class TableBuilder {
+ public:
+  std::vector<Setting> lines;
+
+  void group(std::string name) { group_ = std::move(name); }
+
+  Setting& integer(const char* key, std::int64_t TrainOptions::*member, std::int64_t least, std::int64_t most,
+                   std::string help) {
+    return add(
+        key, "N", ValueType::integer, std::move(help),
+        [=](TrainOptions& o, const std::string& text) { o.*member = parse_integer(text, least, most); },
+        [=](const TrainOptions& o) { return std::to_string(o.*member); });
+  }
+  Setting& integer(const char* key, std::optional<std::int64_t> TrainOptions::*member, std::int64_t least,
+                   std::int64_t most, std::string unset, std::string help) {
+    Setting& line = add(
+        key, "N", ValueType::integer, std::move(help),
+        [=](TrainOptions& o, const std::string& text) { o.*member = parse_integer(text, least, most); },
+        [=](const TrainOptions& o) { return o.*member ? std::to_string(*(o.*member)) : ""; });
+    line.unset = std::move(unset);
+    return line;
+  }
+  Setting& real(const char* key, double TrainOptions::*member, RealRange range, std::string help) {
+    return add(
+        key, "X", ValueType::real, std::move(help),
+        [=](TrainOptions& o, const std::string& text) { o.*member = parse_real(text, range); },
+        [=](const TrainOptions& o) { return print_real(o.*member); });
+  }
+  Setting& real(const char* key, std::optional<double> TrainOptions::*member, RealRange range,
+                std::string unset, std::string help) {
+    Setting& line = add(
+        key, "X", ValueType::real, std::move(help),
+        [=](TrainOptions& o, const std::string& text) { o.*member = parse_real(text, range); },
+        [=](const TrainOptions& o) { return o.*member ? print_real(*(o.*member)) : ""; });
+    line.unset = std::move(unset);
+    return line;
+  }
+  Setting& boolean(const char* key, bool TrainOptions::*member, std::string help) {
+    return add(
+        key, "", ValueType::boolean, std::move(help),
+        [=](TrainOptions& o, const std::string& text) { o.*member = parse_boolean(text); },
+        [=](const TrainOptions& o) { return o.*member ? "true" : "false"; });
+  }
+  Setting& text(const char* key, std::string TrainOptions::*member, const char* placeholder,
+                std::string unset, std::string help) {
+    Setting& line = add(
+        key, placeholder, ValueType::text, std::move(help),
+        [=](TrainOptions& o, const std::string& value) { o.*member = value; },
+        [=](const TrainOptions& o) { return o.*member; });
+    line.unset = std::move(unset);
+    return line;
+  }
+  template <class Enum>
+  Setting& choice(const char* key, Enum TrainOptions::*member, const Choices<Enum>& choices,
+                  const std::string& help) {
+    return add(
+        key, "NAME", ValueType::text, fmt::format("{}: {}", help, names_of(choices)),
+        [=](TrainOptions& o, const std::string& value) { o.*member = parse_choice(choices, value); },
+        [=](const TrainOptions& o) { return print_choice(choices, o.*member); });
+  }
+
+  Setting& add(const char* key, const char* placeholder, ValueType type, std::string help,
+               std::function<void(TrainOptions&, const std::string&)> parse,
+               std::function<std::string(const TrainOptions&)> print) {
+    Setting line;
+    line.key = key;
+    line.placeholder = placeholder;
+    line.group = group_;
+    line.help = std::move(help);
+    line.type = type;
+    line.parse = std::move(parse);
+    line.print = std::move(print);
+    lines.push_back(std::move(line));
+    return lines.back();
+  }
+
+ private:
+  std::string group_;
+};
+
+void add_model_settings(TableBuilder& table) {
+  table.group("Model");
+  table
+      .text("model", &TrainOptions::model, "NAME", "",
+            "resnet20, 32, 44, 56, 110, 1202 or any depth 6n + 2, resnet18 (ImageNet stem), resnet18-cifar; "
+            "rezero- before the name for ReZero blocks")
+      .parse = [](TrainOptions& o, const std::string& value) {
+    static_cast<void>(resnet_config(value));  // throws for a name there is not
+    o.model = value;
+  };
+  Setting& residual = table.add(
+      "residual", "NAME", ValueType::text,
+      fmt::format("form of the residual block: {}", names_of(kResidualForms)),
+      [](TrainOptions& o, const std::string& value) { o.residual = parse_choice(kResidualForms, value); },
+      [](const TrainOptions& o) { return o.residual ? print_choice(kResidualForms, *o.residual) : ""; });
+  residual.unset = "by the model's name";
+  table.choice("shortcut", &TrainOptions::shortcut, kShortcuts, "shortcut where the shape changes");
+  table.real("alpha_init", &TrainOptions::alpha_init, kAnyReal, "first value of every alpha (ReZero)")
+      .only_with = kReZero;
+  table.text("init", &TrainOptions::init, "FILE", "random", "start from the weights of a checkpoint");
+}
+
+void add_data_settings(TableBuilder& table) {
+  table.group("Data");
+  Setting& data =
+      table.text("data", &TrainOptions::data, "DIR|NAME", "cifar10 where it is found, else generated",
+                 fmt::format("folder of a data set, or {}", fmt::join(dataset_names(), ", ")));
+  data.from_environment = false;  // ZEROTH_DATA is the folder in which names are looked up
+  data.may_change = true;         // the pictures must be the same, the folder need not
+  table
+      .text("normalize", &TrainOptions::normalize, "NAME", "the data set's own",
+            "the data set whose mean and deviation normalise the pictures, or none")
+      .parse = [](TrainOptions& o, const std::string& value) {
+    if (value != "none") static_cast<void>(normalisation_of(value));
+    o.normalize = value;
+  };
+  table.integer("val_split", &TrainOptions::val_split, 0, kMany,
+                "training pictures held out for validation, as many of each class");
+  table.add(
+      "augment", "LIST", ValueType::list, "flip, crop (padding 4), both as flip,crop, or none",
+      [](TrainOptions& o, const std::string& value) {
+        TrainOptions::Augment augment{false, false};
+        for (const std::string& part : parse_list(value == "none" ? "" : value)) {
+          bool* known = part == "flip" ? &augment.flip : part == "crop" ? &augment.crop : nullptr;
+          if (known == nullptr)
+            fail(ErrorKind::usage, fmt::format("flip, crop, flip,crop or none, not '{}'", value));
+          *known = true;
+        }
+        o.augment = augment;
+      },
+      [](const TrainOptions& o) {
+        if (o.augment.flip) return o.augment.crop ? "flip,crop" : "flip";
+        return o.augment.crop ? "crop" : "none";
+      });
+}
+
+void add_optimization_settings(TableBuilder& table) {
+  table.group("Optimization");
+  table.integer("epochs", &TrainOptions::epochs, 1, 1'000'000, "passes over the training set").may_change =
+      true;
+  Setting& max_steps = table.integer("max_steps", &TrainOptions::max_steps, 1, kMany, "no limit",
+                                     "end after N optimizer steps in all, counted across resumes");
+  max_steps.may_change = true;
+  max_steps.in_checkpoint = false;
+  table.integer("batch_size", &TrainOptions::batch_size, 1, kMany, "pictures a step");
+  table.choice("optimizer", &TrainOptions::optimizer, kOptimizers, "update rule");
+  table.real("lr", &TrainOptions::lr, kPositive, "learning rate");
+  table.real("momentum", &TrainOptions::momentum, kBelowOne, "of sgd").only_with = kSgd;
+  table.boolean("nesterov", &TrainOptions::nesterov, "Nesterov momentum (sgd)").only_with = kSgd;
+  table.real("weight_decay", &TrainOptions::weight_decay, kNotNegative, "on every parameter but alpha");
+  table.real("alpha_lr", &TrainOptions::alpha_lr, kNotNegative, "as lr", "learning rate of the alphas")
+      .only_with = kReZero;
+  table
+      .real("alpha_wd", &TrainOptions::alpha_wd, kNotNegative, "as weight_decay",
+            "weight decay of the alphas")
+      .only_with = kReZero;
+  Setting& betas = table.add(
+      "betas", "X,X", ValueType::list, "of adam and adamw",
+      [](TrainOptions& o, const std::string& value) {
+        const std::vector<std::string> parts = parse_list(value);
+        if (parts.size() != 2) fail(ErrorKind::usage, fmt::format("two numbers, not '{}'", value));
+        o.betas = {parse_real(parts[0], kBelowOne), parse_real(parts[1], kBelowOne)};
+      },
+      [](const TrainOptions& o) { return print_real(o.betas[0]) + ',' + print_real(o.betas[1]); });
+  betas.only_with = kAdam;
+  table.real("eps", &TrainOptions::eps, kPositive, "of adam and adamw").only_with = kAdam;
+  table.real("label_smoothing", &TrainOptions::label_smoothing, kBelowOne,
+             "share of the target spread over all classes");
+  table.choice("schedule", &TrainOptions::schedule, kSchedules, "course of the learning rate");
+  Setting& milestones = table.add(
+      "milestones", "LIST", ValueType::list, "step: epochs after which the rate is multiplied by gamma",
+      [](TrainOptions& o, const std::string& value) {
+        std::vector<double> epochs;
+        for (const std::string& part : parse_list(value)) epochs.push_back(parse_real(part, kPositive));
+        if (std::adjacent_find(epochs.begin(), epochs.end(), std::greater_equal<>()) != epochs.end())
+          fail(ErrorKind::usage, fmt::format("epochs in rising order, not '{}'", value));
+        o.milestones = std::move(epochs);
+      },
+      [](const TrainOptions& o) { return fmt::format("{}", fmt::join(o.milestones, ",")); });
+  milestones.unset = "none";
+  milestones.only_with = kStep;
+  table.real("gamma", &TrainOptions::gamma, kUpToOne, "step: factor at each milestone").only_with = kStep;
+  table.real("warmup", &TrainOptions::warmup, kNotNegative, "epochs over which the rate rises to lr");
+  table.integer("seed", &TrainOptions::seed, 0, std::numeric_limits<std::int64_t>::max(),
+                "of weights, order and augmentation");
+}
+
+void add_machine_settings(TableBuilder& table) {
+  table.group("Machine");
+  Setting& device =
+      table.text("device", &TrainOptions::device, "NAME", "",
+                 "auto, cpu, cuda, cuda:N, or simt (the CUDA kernels on the CPU, for tests: very slow)");
+  device.parse = [](TrainOptions& o, const std::string& value) {
+    if (value != "auto") static_cast<void>(parse_device(value));
+    o.device = value;
+  };
+  Setting& threads =
+      table.integer("threads", &TrainOptions::threads, 1, 4096, "every core there is", "CPU threads");
+  for (Setting* line : {&device, &threads}) {
+    line->may_change = true;
+    line->in_checkpoint = false;
+  }
+  table.boolean("deterministic", &TrainOptions::deterministic,
+                "only implementations that give the same bits every time");
+  Setting& impl = table.add(
+      "impl", "OP=ROW", ValueType::list,
+      "implementation of an operation, as `zeroth info` lists them; may be given again for others",
+      [](TrainOptions& o, const std::string& value) {
+        const std::vector<std::string> parts = parse_list(value);
+        for (const std::string& part : parts) {
+          const std::size_t equals = part.find('=');
+          if (equals == std::string::npos || equals == 0 || equals + 1 == part.size())
+            fail(ErrorKind::usage, fmt::format("OPERATION=ROW, not '{}'", part));
+        }
+        o.impl = parts;
+      },
+      [](const TrainOptions& o) { return fmt::format("{}", fmt::join(o.impl, ",")); });
+  impl.unset = "the first row that fits";
+}
+
+void add_run_settings(TableBuilder& table) {
+  table.group("Run");
+  table.text("recipe", &TrainOptions::recipe, "NAME", "", "a named set of values; other flags override it");
+  const auto this_run_only = [](Setting& line) {
+    line.may_change = true;
+    line.recorded = line.in_checkpoint = false;
+  };
+  Setting& config = table.text("config", &TrainOptions::config, "FILE", "none",
+                               "TOML file of settings: flags without dashes, batch_size = 128");
+  config.from_file = false;
+  this_run_only(config);
+  this_run_only(table.text("out", &TrainOptions::out, "DIR", "runs/MODEL-DATE-TIME", "run folder"));
+  this_run_only(table.text("resume", &TrainOptions::resume, "auto|PATH", "a new run",
+                           "go on with a run folder or checkpoint; auto: the one in --out, else the newest "
+                           "under runs/"));
+  Setting& save_every = table.integer("save_every", &TrainOptions::save_every, 0, kMany,
+                                      "epochs between checkpoints that stay; 0: only last and best");
+  save_every.may_change = true;
+  Setting& keep =
+      table.integer("keep", &TrainOptions::keep, 0, kMany, "how many of those stay, the newest; 0: all");
+  keep.may_change = true;
+  Setting& target = table.real("target_acc", &TrainOptions::target_acc, kUpToOne, "none",
+                               "end with exit code 6 unless this accuracy (0.9) is reached");
+  target.may_change = true;
+  this_run_only(table.boolean("quiet", &TrainOptions::quiet, "no progress, only results and errors"));
+}
+
+std::size_t edit_distance(const std::string& a, const std::string& b) {
+  std::vector<std::size_t> row(b.size() + 1), above(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) above[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j)
+      row[j] = std::min({above[j] + 1, row[j - 1] + 1, above[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
+    std::swap(row, above);
+  }
+  return above[b.size()];
+}
+
+}  // namespace
+
+std::string Setting::flag() const {
+  std::string text = "--" + key;
+  std::replace(text.begin(), text.end(), '_', '-');
+  return text;
+}
+
+std::string Setting::variable() const {
+  std::string text = "ZEROTH_" + key;
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  return text;
+}
+
+std::span<const Setting> settings() {
+  static const std::vector<Setting> table = [] {
+    TableBuilder builder;
+    builder.lines.reserve(64);  // the references that add() returns stay valid
+    add_run_settings(builder);
+    add_model_settings(builder);
+    add_data_settings(builder);
+    add_optimization_settings(builder);
+    add_machine_settings(builder);
+    return std::move(builder.lines);
+  }();
+  return table;
+}
+
+const Setting* find_setting(const std::string& key) {
+  for (const Setting& setting : settings())
+    if (setting.key == key) return &setting;
+  return nullptr;
+}
+
+void check_together(const TrainOptions& o) {
+  if (o.warmup >= static_cast<double>(o.epochs))
+    fail(ErrorKind::usage, fmt::format("--warmup {} does not end within --epochs {}", o.warmup, o.epochs));
+  if (o.schedule == ScheduleKind::step && o.milestones.empty())
+    fail(ErrorKind::usage, "--schedule step needs --milestones, such as --milestones 7");
+}
+
+std::string did_you_mean(const std::string& word, std::span<const std::string> candidates,
+                         std::size_t most_edits) {
+  const std::string* nearest = nullptr;
+  std::size_t distance = (most_edits > 0 ? most_edits : std::max<std::size_t>(2, word.size() / 3)) + 1;
+  for (const std::string& candidate : candidates) {
+    const std::size_t here = edit_distance(word, candidate);
+    if (here < distance) {
+      distance = here;
+      nearest = &candidate;
+    }
+  }
+  return nearest == nullptr ? "" : fmt::format("; did you mean '{}'?", *nearest);
+}
+
+}  // namespace zeroth::app

@@ -1,0 +1,112 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/optimizer.h"
+#include "engine/schedule.h"
+#include "kernels/residual/residual.h"
+#include "models/resnet.h"
+
+namespace zeroth::app {
+
+/// Everything a training is told: the resolved configuration. The table of settings below gives each member
+/// its flag, key, environment variable, range and help.
+struct TrainOptions {
+  std::string recipe = "quick";
+
+  std::string model = "rezero-resnet20";
+  std::optional<ResidualForm> residual;
+  ShortcutKind shortcut = ShortcutKind::b;
+  double alpha_init = 0.0;
+  std::string init;
+
+  std::string data;
+  std::string normalize;
+  std::int64_t val_split = 0;
+  struct Augment {
+    bool flip = true, crop = true;
+  } augment;
+
+  std::int64_t epochs = 10;
+  std::optional<std::int64_t> max_steps;
+  std::int64_t batch_size = 128;
+  OptimizerKind optimizer = OptimizerKind::sgd;
+  double lr = 0.1, momentum = 0.9;
+  bool nesterov = false;
+  double weight_decay = 5e-4;
+  std::optional<double> alpha_lr, alpha_wd;
+  std::array<double, 2> betas{0.9, 0.999};
+  double eps = 1e-8;
+  double label_smoothing = 0.0;
+  ScheduleKind schedule = ScheduleKind::constant;
+  std::vector<double> milestones;
+  double gamma = 0.1, warmup = 0.0;
+  std::int64_t seed = 0;
+
+  std::string device = "auto";
+  std::optional<std::int64_t> threads;
+  bool deterministic = false;
+  std::vector<std::string> impl;
+
+  std::string config, out, resume;
+  std::int64_t save_every = 5, keep = 0;
+  std::optional<double> target_acc;
+  bool quiet = false;
+};
+
+/// What a configuration file may hold for a setting.
+enum class ValueType : std::uint8_t { integer, real, boolean, text, list };
+
+/// One line of the table: everything that command line, configuration file, environment and messages need to
+/// know of a member of TrainOptions. Values pass as text; a list is joined by commas.
+struct Setting {
+  std::string key;          ///< "batch_size"
+  std::string placeholder;  ///< "N"; empty for a boolean
+  std::string group;        ///< heading in --help
+  std::string help;
+  std::string unset;  ///< what holds while there is no value: "as lr"; empty where there always is one
+  ValueType type = ValueType::text;
+
+  bool may_change = false;       ///< by a resumed run
+  bool recorded = true;          ///< in config.toml
+  bool in_checkpoint = true;     ///< part of what a checkpoint says of its training
+  bool from_environment = true;  ///< ZEROTH_KEY is read
+  bool from_file = true;         ///< allowed in configuration files
+
+  /// When the setting has an effect. Given on the command line where it has none, it is refused.
+  struct Condition {
+    std::string words;
+    std::function<bool(const TrainOptions&)> holds;
+  };
+  Condition only_with;
+
+  /// Throws Error(usage) with what is expected instead ("a whole number from 1 to 10, not 'x'").
+  std::function<void(TrainOptions&, const std::string& text)> parse;
+  /// The value as parse() takes it; empty while unset.
+  std::function<std::string(const TrainOptions&)> print;
+
+  std::string flag() const;      ///< "--batch-size"
+  std::string variable() const;  ///< "ZEROTH_BATCH_SIZE"
+};
+
+/// The table, in the order of --help and config.toml.
+std::span<const Setting> settings();
+
+/// The setting of that key, or nullptr.
+const Setting* find_setting(const std::string& key);
+
+/// Checks what no single setting shows: throws Error(usage) naming the settings that do not go together.
+void check_together(const TrainOptions& options);
+
+/// "; did you mean 'x'?" for the candidate nearest to `word`, or nothing where none is near: `most_edits`
+/// letters away, or about a third of the word's where that is 0.
+std::string did_you_mean(const std::string& word, std::span<const std::string> candidates,
+                         std::size_t most_edits = 0);
+
+}  // namespace zeroth::app

@@ -1,0 +1,112 @@
+#include "apps/session.h"
+
+#include <fmt/format.h>
+#include <omp.h>
+
+#include <algorithm>
+
+#include "data/lookup.h"
+#include "kernels/operations.h"
+
+namespace zeroth::app {
+
+ChosenData choose_data(const std::string& data) {
+  if (!data.empty()) return {load_dataset(find_dataset(data)), ""};
+  if (const auto location = find_default_dataset()) return {load_dataset(*location), ""};
+  return {load_dataset(find_dataset("generated")),
+          "no CIFAR-10 found: training on the generated pictures; `zeroth data fetch cifar10` gets the real "
+          "ones"};
+}
+
+std::string label_of(const Dataset& dataset) {
+  return dataset.origin == DataOrigin::unofficial ? dataset.name + " (unofficial)" : dataset.name;
+}
+
+Device choose_device(const std::string& name) {
+  if (name != "auto") {
+    const Device device = parse_device(name);
+    static_cast<void>(backend(device.kind));  // throws where there is none
+    return device;
+  }
+  try {
+    static_cast<void>(backend(DeviceKind::cuda));
+    return {DeviceKind::cuda, 0};
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::device) throw;
+    return {DeviceKind::cpu, 0};
+  }
+}
+
+std::unique_ptr<Context> make_context(const TrainOptions& options) {
+  omp_set_num_threads(static_cast<int>(options.threads.value_or(omp_get_num_procs())));
+  auto context = std::make_unique<Context>(choose_device(options.device));
+  if (options.deterministic) choose_deterministic_rows(*context);
+  for (const std::string& assignment : options.impl) context->choose_implementation(assignment);
+  check_implementations(*context);
+  return context;
+}
+
+ResNetConfig network_config(const TrainOptions& options) {
+  ResNetConfig config = resnet_config(options.model);
+  config.form = options.residual.value_or(config.form);
+  config.shortcut = options.shortcut;
+  config.alpha_init = options.alpha_init;
+  return config;
+}
+
+std::unique_ptr<ResNet> make_network(Context& context, const TrainOptions& options, std::int64_t classes,
+                                     std::int64_t height, std::int64_t width, std::int64_t channels) {
+  ResNetConfig config = network_config(options);
+  config.classes = classes;
+  config.height = height;
+  config.width = width;
+  config.picture_channels = channels;
+  auto network = std::make_unique<ResNet>(config);
+  network->store().materialise(context, static_cast<std::uint64_t>(options.seed));
+  return network;
+}
+
+PictureSet upload(Context& context, const Pictures& pictures, std::int64_t classes) {
+  const Shape shape{pictures.count, pictures.height, pictures.width, pictures.channels};
+  return {Tensor::from_host<std::uint8_t>(context, shape, pictures.pixels),
+          Tensor::from_host<std::int32_t>(context, {pictures.count}, pictures.labels), classes};
+}
+
+TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& normalisation) {
+  TrainerConfig config;
+  config.batch_size = options.batch_size;
+  config.optimizer = {options.optimizer, options.momentum, options.nesterov,
+                      options.betas[0],  options.betas[1], options.eps};
+  config.rates.fill({options.lr, options.weight_decay});
+  config.rates[static_cast<std::size_t>(ParameterGroup::alpha)] = {
+      options.alpha_lr.value_or(options.lr), options.alpha_wd.value_or(options.weight_decay)};
+  config.schedule = {options.schedule, options.milestones, options.gamma, options.warmup,
+                     static_cast<double>(options.epochs)};
+  config.label_smoothing = options.label_smoothing;
+  config.flip = options.augment.flip;
+  config.crop_padding = options.augment.crop ? 4 : 0;
+  config.seed = static_cast<std::uint64_t>(options.seed);
+  std::copy(normalisation.mean.begin(), normalisation.mean.end(), config.mean.begin());
+  std::copy(normalisation.stddev.begin(), normalisation.stddev.end(), config.std.begin());
+  return config;
+}
+
+Normalisation normalisation_for(const std::string& name, std::int64_t channels) {
+  const auto count = static_cast<std::size_t>(channels);
+  if (name == "none") return {std::vector<float>(count, 0.0f), std::vector<float>(count, 1.0f)};
+  const Normalisation& normalisation = normalisation_of(name);
+  if (normalisation.mean.size() != count)
+    fail(ErrorKind::usage, fmt::format("--normalize {} is for pictures of {} channels, these have {}", name,
+                                       normalisation.mean.size(), count));
+  return normalisation;
+}
+
+double training_flops(const ResNet& network) {
+  return 6.0 * static_cast<double>(network.multiply_adds());
+}
+
+std::string percent(double fraction) {
+  return fmt::format("{:.2f} %", 100.0 * fraction);
+}
+
+}  // namespace zeroth::app

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "apps/options.h"
+#include "data/dataset.h"
+#include "engine/trainer.h"
+#include "models/resnet.h"
+
+namespace zeroth::app {
+
+/// A data set and, where the user did not ask for it, a line that says so.
+struct ChosenData {
+  Dataset dataset;
+  std::string notice;
+};
+
+/// The set that `data` names; with an empty name, CIFAR-10 where it is found, else the generated set. Throws
+/// Error(data) for a named one that is not there or damaged.
+ChosenData choose_data(const std::string& data);
+
+/// "cifar10", "cifar10 (unofficial)", "generated": how outputs call the set.
+std::string label_of(const Dataset& dataset);
+
+/// The device of that name; "auto" is the first GPU, where there is one, else the CPU. Throws Error(usage,
+/// device).
+Device choose_device(const std::string& name);
+
+/// A context on the chosen device with the chosen threads and implementations. Throws Error(usage) for an
+/// operation or row that there is not.
+std::unique_ptr<Context> make_context(const TrainOptions& options);
+
+/// The network for pictures of this shape, its parameters initialised from the seed.
+std::unique_ptr<ResNet> make_network(Context& context, const TrainOptions& options, std::int64_t classes,
+                                     std::int64_t height, std::int64_t width, std::int64_t channels);
+
+/// The same without parameters in memory: for its layer table.
+ResNetConfig network_config(const TrainOptions& options);
+
+PictureSet upload(Context& context, const Pictures& pictures, std::int64_t classes);
+
+TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& normalisation);
+
+/// By --normalize's value: constants of a data set, or for "none" mean 0 and deviation 1.
+Normalisation normalisation_for(const std::string& name, std::int64_t channels);
+
+/// FLOPs of one training step's forward and backward for one picture: both gradients of each product cost as
+/// much as the product.
+double training_flops(const ResNet& network);
+
+/// "17.55 %"
+std::string percent(double fraction);
+
+}  // namespace zeroth::app

@@ -1,0 +1,192 @@
+#include "apps/train_loop.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <csignal>
+#include <optional>
+
+#include "apps/session.h"
+#include "engine/checkpoint.h"
+#include "kernels/core/error.h"
+
+namespace zeroth::app {
+
+namespace {
+
+constexpr std::int64_t kLogEvery = 20;  // steps to a line of log.jsonl
+
+volatile std::sig_atomic_t received_signal = 0;
+
+void note_signal(int signal) {
+  received_signal = signal;
+}
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+SetResult result_of(const Evaluation& evaluation) {
+  return {evaluation.metrics.loss, evaluation.metrics.error()};
+}
+
+}  // namespace
+
+SignalGuard::SignalGuard() {
+  received_signal = 0;
+  struct sigaction action {};
+  action.sa_handler = note_signal;
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+SignalGuard::~SignalGuard() {
+  std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGTERM, SIG_DFL);
+}
+
+int SignalGuard::received() {
+  return received_signal;
+}
+
+void TrainLoop::Sums::add(const Metrics& metrics) {
+  loss += metrics.loss * static_cast<double>(metrics.rows);
+  correct += metrics.correct;
+  rows += metrics.rows;
+}
+
+TrainLoop::TrainLoop(Training training)
+    : training_(std::move(training)),
+      log_(training_.folder.path(), training_.info.data, training_.info.step),
+      progress_(STDERR_FILENO, training_.options.quiet),
+      first_step_(training_.info.step) {
+  last_step_ = training_.options.epochs * training_.trainer.steps_per_epoch();
+  last_step_ = std::min(last_step_, training_.options.max_steps.value_or(last_step_));
+  epoch_ = {training_.info.epoch_loss, training_.info.epoch_correct, training_.info.epoch_rows};
+}
+
+int TrainLoop::run() {
+  const SignalGuard signals;
+  Trainer& trainer = training_.trainer;
+  while (trainer.steps_taken() < last_step_ && SignalGuard::received() == 0) {
+    learning_rate_ = training_.options.lr * trainer.rate_factor();
+    trainer.step();
+    const std::int64_t steps = trainer.steps_taken();
+    const bool ends = trainer.at_epoch_start() || steps == last_step_ || SignalGuard::received() != 0;
+    const std::int64_t in_epoch = steps - (steps - 1) / trainer.steps_per_epoch() * trainer.steps_per_epoch();
+    if (ends || steps % kLogEvery == 0) {
+      gather();
+      log_step();
+      show();
+    } else if (progress_.due(in_epoch, trainer.steps_per_epoch())) {
+      gather();
+      show();
+    }
+    if (trainer.at_epoch_start()) finish_epoch();
+  }
+  progress_.clear();
+  // A step count that is no whole number of epochs has no checkpoint yet.
+  if (!trainer.at_epoch_start() && trainer.steps_taken() > first_step_) save(training_.folder.last());
+  return SignalGuard::received();
+}
+
+/// Takes the sums of the steps since the last call from the device; this waits for them.
+void TrainLoop::gather() {
+  const Metrics metrics = training_.trainer.take_metrics();
+  epoch_.add(metrics);
+  line_.add(metrics);
+  epoch_rows_here_ += metrics.rows;
+  if (std::isfinite(epoch_.loss)) return;
+  progress_.clear();
+  const bool saved = std::filesystem::exists(training_.folder.last());
+  fail(ErrorKind::diverged,
+       fmt::format("the loss stopped being finite at step {} or just before it; try a lower --lr or a longer "
+                   "--warmup{}",
+                   training_.trainer.steps_taken(),
+                   saved ? "; the checkpoint before it is " + training_.folder.last().string() : ""));
+}
+
+void TrainLoop::log_step() {
+  const Trainer& trainer = training_.trainer;
+  StepRecord record;
+  record.step = trainer.steps_taken();
+  record.epoch = static_cast<double>(record.step) / static_cast<double>(trainer.steps_per_epoch());
+  record.loss = line_.mean_loss();
+  record.error = line_.error();
+  record.learning_rate = learning_rate_;
+  record.images_per_second = static_cast<double>(line_.rows) / std::max(seconds_since(line_start_), 1e-9);
+  if (training_.matrix_rate > 0)
+    record.of_ceiling = record.images_per_second * training_.flops_per_image / training_.matrix_rate;
+  log_.write(record);
+  line_ = {};
+  line_start_ = Clock::now();
+}
+
+void TrainLoop::show() {
+  const Trainer& trainer = training_.trainer;
+  const std::int64_t steps = trainer.steps_taken(), per_epoch = trainer.steps_per_epoch();
+  ProgressState state;
+  state.epoch = (steps - 1) / per_epoch + 1;
+  state.epochs = training_.options.epochs;
+  state.step = steps - (state.epoch - 1) * per_epoch;
+  state.steps = per_epoch;
+  state.loss = epoch_.mean_loss();
+  state.accuracy = 1.0 - epoch_.error();
+  state.images_per_second =
+      static_cast<double>(epoch_rows_here_) / std::max(seconds_since(epoch_start_), 1e-9);
+  if (training_.matrix_rate > 0)
+    state.of_ceiling = state.images_per_second * training_.flops_per_image / training_.matrix_rate;
+  state.note = training_.note;
+  const double seconds_a_step = seconds_since(start_) / static_cast<double>(steps - first_step_);
+  state.seconds_left = seconds_a_step * static_cast<double>(last_step_ - steps);
+  progress_.update(state);
+}
+
+/// Evaluates on the validation pictures, where some are held out, else on the test set; logs and saves.
+void TrainLoop::finish_epoch() {
+  Trainer& trainer = training_.trainer;
+  const TrainOptions& options = training_.options;
+  EpochRecord record;
+  record.epoch = trainer.epoch();
+  record.step = trainer.steps_taken();
+  record.learning_rate = learning_rate_;
+  record.train = {epoch_.mean_loss(), epoch_.error()};
+  record.images_per_second =
+      static_cast<double>(epoch_rows_here_) / std::max(seconds_since(epoch_start_), 1e-9);
+  const bool validates = !training_.validation.empty();
+  const SetResult result = result_of(validates ? trainer.evaluate(training_.train, training_.validation)
+                                               : trainer.evaluate(training_.test));
+  (validates ? record.validation : record.test) = result;
+  record.seconds = seconds_since(epoch_start_);
+  log_.write(record);
+  progress_.message(fmt::format(
+      "epoch {}/{}  train loss {:.4f} error {}  {} error {}  {:.0f} img/s  {}  {}", record.epoch,
+      options.epochs, record.train.loss, percent(record.train.error), validates ? "validation" : "test",
+      percent(result.error), record.images_per_second, duration_text(record.seconds), training_.data_label));
+  epoch_ = {};
+  epoch_rows_here_ = 0;
+  const double accuracy = 1.0 - result.error;
+  const bool best = !training_.info.best_accuracy || accuracy > *training_.info.best_accuracy;
+  if (best) training_.info.best_accuracy = accuracy;
+  save(training_.folder.last());
+  if (best) save(training_.folder.best());
+  if (options.save_every > 0 && record.epoch % options.save_every == 0) {
+    save(training_.folder.of_epoch(record.epoch));
+    training_.folder.prune(options.keep);
+  }
+  epoch_start_ = line_start_ = Clock::now();
+}
+
+void TrainLoop::save(const std::filesystem::path& path) {
+  CheckpointInfo& info = training_.info;
+  info.step = training_.trainer.steps_taken();
+  info.epoch_loss = epoch_.loss;
+  info.epoch_correct = epoch_.correct;
+  info.epoch_rows = epoch_.rows;
+  save_tensors(training_.context, path, training_.trainer.tensors(), info.metadata());
+}
+
+}  // namespace zeroth::app

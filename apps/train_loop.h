@@ -1,0 +1,84 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "apps/options.h"
+#include "apps/run_folder.h"
+#include "engine/progress.h"
+#include "engine/run_log.h"
+#include "engine/trainer.h"
+#include "models/resnet.h"
+
+namespace zeroth::app {
+
+/// What a training runs with; everything here outlives the loop.
+struct Training {
+  Context& context;
+  ResNet& network;
+  Trainer& trainer;
+  const TrainOptions& options;
+  const RunFolder& folder;
+  PictureSet train, test;
+  std::vector<std::int32_t> validation;             ///< indices into train; empty: none held out
+  std::string data_label;                           ///< of the data set, on every line of an epoch
+  std::string note;                                 ///< on the progress line; empty for real pictures
+  double flops_per_image = 0.0, matrix_rate = 0.0;  ///< 0: unknown
+  CheckpointInfo info;                              ///< of the start: a resumed run's, or a new one's
+};
+
+/// Turns SIGINT and SIGTERM into a flag for as long as it lives. A second signal ends the process.
+class SignalGuard {
+ public:
+  SignalGuard();
+  ~SignalGuard();
+  SignalGuard(const SignalGuard&) = delete;
+  SignalGuard& operator=(const SignalGuard&) = delete;
+  /// The signal that came, or 0.
+  static int received();
+};
+
+/// Epochs of steps with all that goes with them: progress, log, evaluation, checkpoints.
+class TrainLoop {
+ public:
+  explicit TrainLoop(Training training);
+
+  /// Trains to the end, or until a signal has come and the state has been saved: the signal, else 0. Throws
+  /// Error(diverged) when the loss stops being finite; the last checkpoint is then one from before.
+  int run();
+
+  std::int64_t last_step() const { return last_step_; }
+
+ private:
+  void gather();
+  void log_step();
+  void show();
+  void finish_epoch();
+  void save(const std::filesystem::path& path);
+
+  Training training_;
+  RunLog log_;
+  Progress progress_;
+  std::int64_t last_step_ = 0;
+  std::int64_t first_step_ = 0;  // of this process
+
+  struct Sums {
+    double loss = 0.0;
+    std::int64_t correct = 0, rows = 0;
+    void add(const Metrics& metrics);
+    double mean_loss() const { return rows == 0 ? 0.0 : loss / static_cast<double>(rows); }
+    double error() const {
+      return rows == 0 ? 0.0 : 1.0 - static_cast<double>(correct) / static_cast<double>(rows);
+    }
+  };
+  Sums epoch_, line_;                 // since the epoch began; since the last line of the log
+  std::int64_t epoch_rows_here_ = 0;  // of epoch_, in this process
+  double learning_rate_ = 0.0;        // of the last step
+
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point start_ = Clock::now(), epoch_start_ = start_, line_start_ = start_;
+};
+
+}  // namespace zeroth::app

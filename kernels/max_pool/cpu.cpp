@@ -21,7 +21,8 @@ void forward(Context&, const MaxPoolParams& a, ConstTensorView x_view, TensorVie
         for (std::int64_t q = 0; q < a.q(); ++q)
           for (std::int64_t c = 0; c < a.c; ++c) {
             const std::int64_t to = (line * a.q() + q) * a.c + c;
-            pool_one(a, x + line / a.p() * a.h * a.w * a.c, line % a.p(), q, c, y[to], winner[to]);
+            pool_one(pool_window(a), x + line / a.p() * a.h * a.w * a.c, line % a.p(), q, c, y[to],
+                     winner[to]);
           }
     });
   });
@@ -39,7 +40,7 @@ void backward(Context&, const MaxPoolParams& a, ConstTensorView dy_view, ConstTe
           for (std::int64_t c = 0; c < a.c; ++c) {
             T& to = dx[(line * a.w + j) * a.c + c];
             const float before = mode == GradMode::accumulate ? to_compute(to) : 0.0f;
-            to = from_compute<T>(before + gathered(a, dy, winner, line / a.h, line % a.h, j, c));
+            to = from_compute<T>(before + gathered(pool_window(a), dy, winner, line / a.h, line % a.h, j, c));
           }
     });
   });

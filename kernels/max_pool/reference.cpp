@@ -19,7 +19,7 @@ void forward(Context&, const MaxPoolParams& a, ConstTensorView x_view, TensorVie
       for (std::int64_t p = 0; p < a.p(); ++p)
         for (std::int64_t q = 0; q < a.q(); ++q)
           for (std::int64_t c = 0; c < a.c; ++c, ++y, ++winner)
-            pool_one(a, x + n * a.h * a.w * a.c, p, q, c, *y, *winner);
+            pool_one(pool_window(a), x + n * a.h * a.w * a.c, p, q, c, *y, *winner);
   });
 }
 
@@ -33,7 +33,7 @@ void backward(Context&, const MaxPoolParams& a, ConstTensorView dy_view, ConstTe
       for (std::int64_t i = 0; i < a.h; ++i)
         for (std::int64_t j = 0; j < a.w; ++j)
           for (std::int64_t c = 0; c < a.c; ++c, ++dx) {
-            const T gradient = gathered(a, dy, winner, n, i, j, c);
+            const T gradient = gathered(pool_window(a), dy, winner, n, i, j, c);
             *dx = mode == GradMode::accumulate ? *dx + gradient : gradient;
           }
   });

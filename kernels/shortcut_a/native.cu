@@ -1,7 +1,11 @@
-// Shortcut A: every second pixel, zero channels on either side.
-// Bytes moved: forward reads a quarter of x and writes y; backward writes dx (and reads it when it
-// accumulates) and reads the middle channels of dy. One thread an element of what is written, channels
-// fastest, so warps write whole rows; what forward skips is never loaded.
+// Shortcut A: every second pixel, zeros for the new channels; and its gradient.
+// Bytes moved: forward reads a quarter of x and writes y; backward reads the middle channels of dy and writes
+// dx (accumulating, it reads and writes only the quarter of dx that forward read). A block takes one line of
+// pixels of what is written, so the divisions that find a line happen once a block and those inside a line
+// are of 32 bits. Where C, K and the zeros before are multiples of 16 bytes, a thread moves 16 bytes; else
+// one element. He et al., "Deep residual learning for image recognition" (2015), section 4.2.
+
+#include <limits>
 
 #include "kernels/core/block.cuh"
 #include "kernels/shortcut_a/shortcut_a.h"
@@ -10,63 +14,92 @@ namespace zeroth::ZEROTH_NATIVE {
 
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kThreads = 128;
 
-struct Extents {
-  std::int64_t h, w, c, p, q, k, before;
-};
-
-template <class T>
+template <class T, int kPack>
 __global__ void __launch_bounds__(kThreads)
-    shortcut_a_forward_kernel(const T* x, T* y, Extents a, std::int64_t elements) {
-  const std::int64_t threads = std::int64_t{gridDim.x} * blockDim.x;
-  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < elements; i += threads) {
-    const std::int64_t c = i % a.k - a.before, pixel = i / a.k;
-    const std::int64_t q = pixel % a.q, p = pixel / a.q % a.p, n = pixel / a.q / a.p;
-    y[i] = c >= 0 && c < a.c ? x[((n * a.h + 2 * p) * a.w + 2 * q) * a.c + c] : T{};
+    shortcut_a_forward_kernel(const T* x, T* y, std::int64_t lines, std::int64_t height, int p_extent,
+                              int q_extent, int width, int channels, int out_channels) {
+  const int before = (out_channels - channels) / 2, packs = out_channels / kPack;
+  for (std::int64_t line = blockIdx.x; line < lines; line += gridDim.x) {
+    const std::int64_t n = line / p_extent, p = line % p_extent;
+    const T* from = x + (n * height + 2 * p) * width * channels;
+    T* to = y + line * q_extent * out_channels;
+    for (int item = static_cast<int>(threadIdx.x); item < q_extent * packs; item += kThreads) {
+      const int q = item / packs, k = item % packs * kPack, c = k - before;
+      Pack<T, kPack> pack{};
+      if (c >= 0 && c < channels) pack = load_pack<kPack>(from + 2 * q * channels + c);
+      store_pack(to + item * kPack, pack);
+    }
   }
 }
 
-template <class T, bool kAccumulate>
+template <class T, int kPack, bool kAccumulate>
 __global__ void __launch_bounds__(kThreads)
-    shortcut_a_backward_kernel(const T* dy, T* dx, Extents a, std::int64_t elements) {
-  const std::int64_t threads = std::int64_t{gridDim.x} * blockDim.x;
-  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < elements; i += threads) {
-    const std::int64_t c = i % a.c, pixel = i / a.c;
-    const std::int64_t column = pixel % a.w, row = pixel / a.w % a.h, n = pixel / a.w / a.h;
-    const bool read = row % 2 == 0 && column % 2 == 0;
-    if (kAccumulate && !read) continue;
-    const T gradient = read ? dy[((n * a.p + row / 2) * a.q + column / 2) * a.k + a.before + c] : T{};
-    dx[i] = kAccumulate ? from_compute<T>(to_compute(dx[i]) + to_compute(gradient)) : gradient;
+    shortcut_a_backward_kernel(const T* dy, T* dx, std::int64_t lines, int height, int p_extent, int q_extent,
+                               int width, int channels, int out_channels) {
+  const int before = (out_channels - channels) / 2, packs = channels / kPack;
+  for (std::int64_t line = blockIdx.x; line < lines; line += gridDim.x) {
+    const std::int64_t n = line / height;
+    const int i = static_cast<int>(line % height);
+    if (kAccumulate && i % 2 != 0) continue;
+    const T* from = dy + (n * p_extent + i / 2) * q_extent * out_channels + before;
+    T* to = dx + line * width * channels;
+    for (int item = static_cast<int>(threadIdx.x); item < width * packs; item += kThreads) {
+      const int j = item / packs, c = item % packs * kPack;
+      const bool read = i % 2 == 0 && j % 2 == 0;
+      if (kAccumulate && !read) continue;
+      Pack<T, kPack> gradient{};
+      if (read) gradient = load_pack<kPack>(from + j / 2 * out_channels + c);
+      if constexpr (kAccumulate) {
+        const auto old = load_pack<kPack>(to + item * kPack);
+        for (int e = 0; e < kPack; ++e)
+          gradient.value[e] = from_compute<T>(to_compute(old.value[e]) + to_compute(gradient.value[e]));
+      }
+      store_pack(to + item * kPack, gradient);
+    }
   }
 }
 
-Extents extents(const ShortcutAParams& a) {
-  return {a.h, a.w, a.c, a.p(), a.q(), a.k, (a.k - a.c) / 2};
+bool fits(std::int64_t value) {
+  return value <= std::numeric_limits<int>::max();
 }
 
-bool supports(const ShortcutAParams& params) {
-  return params.dtype == DType::f32 || params.dtype == DType::bf16 || params.dtype == DType::f16;
+/// Indices inside a line are of 32 bits.
+bool supports(const ShortcutAParams& a) {
+  return (a.dtype == DType::f32 || a.dtype == DType::bf16 || a.dtype == DType::f16) && fits(a.h) &&
+         fits((a.w + kThreads) * a.c) && fits((a.q() + kThreads) * a.k);
 }
 
-void forward(Context& context, const ShortcutAParams& params, ConstTensorView x, TensorView y) {
-  const std::int64_t elements = y.elements();
-  if (elements == 0) return;
-  dispatch_storage(params.dtype, [&]<class T>(TypeTag<T>) {
-    launch(shortcut_a_forward_kernel<T>, dim3(blocks_for(elements, kThreads)), dim3(kThreads), 0,
-           context.stream(), x.as<T>(), y.as<T>(), extents(params), elements);
+/// Calls fn.operator()<T, kPack>().
+template <class Fn>
+void with_pack(const ShortcutAParams& a, Fn&& fn) {
+  dispatch_storage(a.dtype, [&]<class T>(TypeTag<T>) {
+    constexpr int kPack = kPackSize<T>;
+    if (a.c % kPack == 0 && a.k % kPack == 0 && (a.k - a.c) / 2 % kPack == 0)
+      fn.template operator()<T, kPack>();
+    else
+      fn.template operator()<T, 1>();
   });
 }
 
-void backward(Context& context, const ShortcutAParams& params, ConstTensorView dy, TensorView dx,
-              GradMode mode) {
-  const std::int64_t elements = dx.elements();
-  if (elements == 0) return;
-  dispatch_storage(params.dtype, [&]<class T>(TypeTag<T>) {
-    const auto kernel = mode == GradMode::accumulate ? shortcut_a_backward_kernel<T, true>
-                                                     : shortcut_a_backward_kernel<T, false>;
-    launch(kernel, dim3(blocks_for(elements, kThreads)), dim3(kThreads), 0, context.stream(), dy.as<T>(),
-           dx.as<T>(), extents(params), elements);
+void forward(Context& context, const ShortcutAParams& a, ConstTensorView x, TensorView y) {
+  const std::int64_t lines = a.n * a.p();
+  if (lines == 0) return;
+  with_pack(a, [&]<class T, int kPack>() {
+    launch(shortcut_a_forward_kernel<T, kPack>, dim3(blocks_for(lines, 1)), dim3(kThreads), 0,
+           context.stream(), x.as<T>(), y.as<T>(), lines, a.h, a.p(), a.q(), a.w, a.c, a.k);
+  });
+}
+
+void backward(Context& context, const ShortcutAParams& a, ConstTensorView dy, TensorView dx, GradMode mode) {
+  const std::int64_t lines = a.n * a.h;
+  if (lines == 0) return;
+  with_pack(a, [&]<class T, int kPack>() {
+    const auto kernel = mode == GradMode::accumulate ? shortcut_a_backward_kernel<T, kPack, true>
+                                                     : shortcut_a_backward_kernel<T, kPack, false>;
+    launch(kernel, dim3(blocks_for(lines, 1)), dim3(kThreads), 0, context.stream(), dy.as<T>(), dx.as<T>(),
+           lines, a.h, a.p(), a.q(), a.w, a.c, a.k);
   });
 }
 

@@ -1,0 +1,360 @@
+#pragma once
+
+// Device code of batch normalisation that operations fused with it share: how threads lie over a (rows, C)
+// tensor, per-channel moments and gradient sums in two deterministic stages, and the passes that apply them.
+// What a fused operation changes is a functor: where the incoming gradient comes from, what becomes of a
+// normalised value.
+
+#include "kernels/core/block.cuh"
+
+namespace zeroth::ZEROTH_NATIVE {
+
+inline constexpr int kChannelThreads = 256;
+inline constexpr int kChannelUnroll = 8;   // rows a thread has in flight
+inline constexpr int kMaxPieces = 512;     // blocks of a first stage: about four an SM
+inline constexpr int kFinishChannels = 8;  // channels of a block of a second stage: one 32-byte sector
+inline constexpr int kFinishLanes = kChannelThreads / kFinishChannels;
+
+/// A block covers `lanes` neighbouring packs of channels, `depth` rows at a time; its threads stride over the
+/// rows. The grid is (pieces, tiles): pieces share the rows, tiles the channels. All follow from the sizes,
+/// so sums are cut the same way on every device.
+struct ChannelLayout {
+  std::int64_t rows, channels;
+  int lanes, depth;
+  unsigned pieces, tiles;
+
+  dim3 grid() const { return dim3(pieces, tiles); }
+};
+
+inline ChannelLayout channel_layout(std::int64_t rows, std::int64_t channels, int pack,
+                                    std::int64_t max_pieces) {
+  const std::int64_t packs = channels / pack;
+  const std::int64_t lanes = packs < kChannelThreads ? packs : kChannelThreads,
+                     depth = kChannelThreads / lanes;
+  const std::int64_t tiles = (packs + lanes - 1) / lanes;
+  const std::int64_t limit = max_pieces / tiles > 1 ? max_pieces / tiles : 1;
+  return {rows,
+          channels,
+          static_cast<int>(lanes),
+          static_cast<int>(depth),
+          blocks_for(rows, static_cast<int>(depth) * kChannelUnroll, limit),
+          static_cast<unsigned>(tiles)};
+}
+
+/// Where a thread works: rows first, first + stride, ... of the channels from `channel` on. `count` is the
+/// number of these rows; 0 for a thread outside the tensor.
+struct ChannelThread {
+  int lane, depth;
+  std::int64_t channel, first, stride, count;
+};
+
+template <int kPack>
+__device__ inline ChannelThread channel_thread(const ChannelLayout& layout) {
+  ChannelThread t{};
+  t.lane = static_cast<int>(threadIdx.x) % layout.lanes;
+  t.depth = static_cast<int>(threadIdx.x) / layout.lanes;
+  t.channel = (std::int64_t{blockIdx.y} * layout.lanes + t.lane) * kPack;
+  t.first = std::int64_t{blockIdx.x} * layout.depth + t.depth;
+  t.stride = std::int64_t{gridDim.x} * layout.depth;
+  const bool inside = t.depth < layout.depth && t.channel < layout.channels && t.first < layout.rows;
+  t.count = inside ? (layout.rows - 1 - t.first) / t.stride + 1 : 0;
+  return t;
+}
+
+/// Rows of one piece.
+__device__ inline std::int64_t piece_rows(const ChannelLayout& layout, std::int64_t piece) {
+  const std::int64_t stride = std::int64_t{layout.pieces} * layout.depth;
+  const std::int64_t rest = layout.rows % stride - piece * layout.depth;
+  return layout.rows / stride * layout.depth + (rest < 0 ? 0 : (rest > layout.depth ? layout.depth : rest));
+}
+
+/// Mean and sum of squared deviations of `count` values, for each channel of a pack.
+template <int kPack>
+struct Moments {
+  float count;
+  float mean[kPack], m2[kPack];
+};
+
+/// Joins the moments of two sets (Chan, Golub and LeVeque, 1979).
+template <int kPack>
+__device__ inline void join_moments(Moments<kPack>& a, const Moments<kPack>& b) {
+  if (b.count == 0.0f) return;
+  const float count = a.count + b.count, share = b.count / count;
+#pragma unroll
+  for (int e = 0; e < kPack; ++e) {
+    const float delta = b.mean[e] - a.mean[e];
+    a.mean[e] += delta * share;
+    a.m2[e] += b.m2[e] + delta * delta * (a.count * share);
+  }
+  a.count = count;
+}
+
+/// The moments of a thread's rows. kChannelUnroll rows wait in registers, so that their mean is known before
+/// their deviations are summed.
+template <class T, int kPack>
+__device__ inline Moments<kPack> thread_moments(const T* x, const ChannelLayout& layout,
+                                                const ChannelThread& t) {
+  Moments<kPack> all{};
+  const T* from = x + t.first * layout.channels + t.channel;
+  const std::int64_t step = t.stride * layout.channels;
+  for (std::int64_t done = 0; done < t.count; done += kChannelUnroll, from += kChannelUnroll * step) {
+    const int rows = t.count - done < kChannelUnroll ? static_cast<int>(t.count - done) : kChannelUnroll;
+    Pack<T, kPack> loaded[kChannelUnroll];
+#pragma unroll
+    for (int u = 0; u < kChannelUnroll; ++u)
+      loaded[u] = u < rows ? load_pack<kPack>(from + u * step) : Pack<T, kPack>{};  // zeros add nothing
+    Moments<kPack> some{static_cast<float>(rows), {}, {}};
+    const float inverse = 1.0f / static_cast<float>(rows);
+#pragma unroll
+    for (int e = 0; e < kPack; ++e) {
+      float sum = 0.0f;
+#pragma unroll
+      for (int u = 0; u < kChannelUnroll; ++u) sum += to_compute(loaded[u].value[e]);
+      const float mean = sum * inverse;
+      float m2 = 0.0f;
+#pragma unroll
+      for (int u = 0; u < kChannelUnroll; ++u) {
+        const float deviation = u < rows ? to_compute(loaded[u].value[e]) - mean : 0.0f;
+        m2 += deviation * deviation;
+      }
+      some.mean[e] = mean;
+      some.m2[e] = m2;
+    }
+    join_moments(all, some);
+  }
+  return all;
+}
+
+/// First stage: piece p leaves the means of its rows in pieces[p][0][C] and the squared deviations from them
+/// in pieces[p][1][C]. The threads of a lane join in a tree.
+template <class T, int kPack>
+__global__ void __launch_bounds__(kChannelThreads)
+    piece_moments_kernel(const T* x, ChannelLayout layout, float* pieces) {
+  ZEROTH_SHARED(float, means, [kPack][kChannelThreads]);
+  ZEROTH_SHARED(float, m2s, [kPack][kChannelThreads]);
+  ZEROTH_SHARED(float, counts, [kChannelThreads]);
+  const ChannelThread t = channel_thread<kPack>(layout);
+  Moments<kPack> mine = thread_moments<T, kPack>(x, layout, t);
+  const auto publish = [&] {
+    counts[threadIdx.x] = mine.count;
+    for (int e = 0; e < kPack; ++e) means[e][threadIdx.x] = mine.mean[e], m2s[e][threadIdx.x] = mine.m2[e];
+  };
+  publish();
+  for (int left = layout.depth; left > 1;) {
+    const int half = (left + 1) / 2;
+    __syncthreads();
+    if (t.depth + half < left) {  // reads what a thread wrote that has no further part in this
+      const int other = static_cast<int>(threadIdx.x) + half * layout.lanes;
+      Moments<kPack> theirs{counts[other], {}, {}};
+      for (int e = 0; e < kPack; ++e) theirs.mean[e] = means[e][other], theirs.m2[e] = m2s[e][other];
+      join_moments(mine, theirs);
+      publish();
+    }
+    left = half;
+  }
+  if (t.depth != 0 || t.channel >= layout.channels) return;
+  float* to = pieces + std::int64_t{blockIdx.x} * 2 * layout.channels + t.channel;
+  for (int e = 0; e < kPack; ++e) to[e] = mine.mean[e], to[layout.channels + e] = mine.m2[e];
+}
+
+/// Adds over the lanes of a second stage's block, the same bits in each: thread lane * kFinishChannels + c.
+__device__ inline double sum_over_lanes(double value, double* slots) {
+  __syncthreads();
+  slots[threadIdx.x] = value;
+  for (int half = kFinishLanes / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (static_cast<int>(threadIdx.x) < half * kFinishChannels)
+      slots[threadIdx.x] += slots[threadIdx.x + static_cast<unsigned>(half * kFinishChannels)];
+  }
+  __syncthreads();
+  return slots[threadIdx.x % kFinishChannels];
+}
+
+/// Second stage, in f64: the mean of all pieces first, then the deviations from it.
+static __global__ void __launch_bounds__(kChannelThreads)
+    finish_moments_kernel(const float* pieces, ChannelLayout layout, double eps, double momentum, float* mean,
+                          float* inverse_std, float* running_mean, float* running_var) {
+  ZEROTH_SHARED(double, slots, [kChannelThreads]);
+  const int lane = static_cast<int>(threadIdx.x) / kFinishChannels;
+  const std::int64_t c = std::int64_t{blockIdx.x} * kFinishChannels + threadIdx.x % kFinishChannels;
+  const bool inside = c < layout.channels;
+  const auto rows = static_cast<double>(layout.rows);
+  double sum = 0.0;
+  for (std::int64_t p = lane; inside && p < layout.pieces; p += kFinishLanes)
+    sum +=
+        static_cast<double>(piece_rows(layout, p)) * static_cast<double>(pieces[2 * p * layout.channels + c]);
+  const double average = sum_over_lanes(sum, slots) / rows;
+  double m2 = 0.0;
+  for (std::int64_t p = lane; inside && p < layout.pieces; p += kFinishLanes) {
+    const double delta = static_cast<double>(pieces[2 * p * layout.channels + c]) - average;
+    m2 += static_cast<double>(pieces[(2 * p + 1) * layout.channels + c]) +
+          static_cast<double>(piece_rows(layout, p)) * delta * delta;
+  }
+  m2 = sum_over_lanes(m2, slots);
+  if (lane != 0 || !inside) return;
+  mean[c] = static_cast<float>(average);
+  inverse_std[c] = static_cast<float>(1.0 / sqrt(m2 / rows + eps));
+  const auto run = [&](float& running, double value) {
+    running = static_cast<float>((1.0 - momentum) * static_cast<double>(running) + momentum * value);
+  };
+  run(running_mean[c], average);
+  run(running_var[c], m2 / (rows - 1.0));
+}
+
+/// y = finish((x - mean) * scale + beta). With kFromVariance, `spread` holds variances, else 1 / deviations.
+template <class T, int kPack, bool kFromVariance, class Finish>
+__global__ void __launch_bounds__(kChannelThreads)
+    normalise_kernel(const T* x, ChannelLayout layout, const float* gamma, const float* beta,
+                     const float* mean, const float* spread, float eps, Finish finish) {
+  const ChannelThread t = channel_thread<kPack>(layout);
+  if (t.count == 0) return;
+  float center[kPack], scale[kPack], shift[kPack];
+  for (int e = 0; e < kPack; ++e) {
+    const std::int64_t c = t.channel + e;
+    center[e] = mean[c];
+    scale[e] = gamma[c] * (kFromVariance ? 1.0f / sqrtf(spread[c] + eps) : spread[c]);
+    shift[e] = beta[c];
+  }
+  constexpr int kUnroll = kChannelUnroll / 2;
+  std::int64_t at = t.first * layout.channels + t.channel;
+  const std::int64_t step = t.stride * layout.channels;
+  for (std::int64_t done = 0; done < t.count; done += kUnroll, at += kUnroll * step) {
+    Pack<T, kPack> loaded[kUnroll];
+#pragma unroll
+    for (int u = 0; u < kUnroll; ++u)
+      if (done + u < t.count) loaded[u] = load_pack<kPack>(x + at + u * step);
+#pragma unroll
+    for (int u = 0; u < kUnroll; ++u) {
+      if (done + u >= t.count) break;
+      Pack<float, kPack> normalised;
+      for (int e = 0; e < kPack; ++e)
+        normalised.value[e] = (to_compute(loaded[u].value[e]) - center[e]) * scale[e] + shift[e];
+      finish(at + u * step, normalised);
+    }
+  }
+}
+
+/// First stage of the gradient: piece p leaves sum dy and sum dy * (x - mean) * inverse_std of its rows in
+/// pieces[p][0][C] and pieces[p][1][C]. `incoming.load<kPack>(i)` gives dy from element i on, in f32.
+template <class T, int kPack, class Incoming>
+__global__ void __launch_bounds__(kChannelThreads)
+    piece_gradients_kernel(Incoming incoming, const T* x, ChannelLayout layout, const float* mean,
+                           const float* inverse_std, float* pieces) {
+  ZEROTH_SHARED(float, slots, [2 * kPack][kChannelThreads]);
+  const ChannelThread t = channel_thread<kPack>(layout);
+  float total[2 * kPack] = {}, center[kPack] = {}, scale[kPack] = {};
+  for (int e = 0; e < kPack && t.count > 0; ++e)
+    center[e] = mean[t.channel + e], scale[e] = inverse_std[t.channel + e];
+  constexpr int kUnroll = kChannelUnroll / 2;  // two tensors are read
+  std::int64_t at = t.first * layout.channels + t.channel;
+  const std::int64_t step = t.stride * layout.channels;
+  for (std::int64_t done = 0; done < t.count; done += kUnroll, at += kUnroll * step) {
+    Pack<T, kPack> loaded[kUnroll];
+    typename Incoming::template Loaded<kPack> dy[kUnroll];
+#pragma unroll
+    for (int u = 0; u < kUnroll; ++u)
+      if (done + u < t.count) {
+        loaded[u] = load_pack<kPack>(x + at + u * step);
+        dy[u] = incoming.template load<kPack>(at + u * step);
+      }
+    float part[2 * kPack] = {};
+#pragma unroll
+    for (int u = 0; u < kUnroll; ++u) {
+      if (done + u >= t.count) break;
+      const Pack<float, kPack> gradient = incoming.template gradient<kPack>(dy[u]);
+      for (int e = 0; e < kPack; ++e) {
+        part[e] += gradient.value[e];
+        part[kPack + e] += gradient.value[e] * ((to_compute(loaded[u].value[e]) - center[e]) * scale[e]);
+      }
+    }
+    for (int i = 0; i < 2 * kPack; ++i) total[i] += part[i];
+  }
+  for (int i = 0; i < 2 * kPack; ++i) slots[i][threadIdx.x] = total[i];
+  for (int left = layout.depth; left > 1;) {
+    const int half = (left + 1) / 2;
+    __syncthreads();
+    if (t.depth + half < left)
+      for (int i = 0; i < 2 * kPack; ++i)
+        slots[i][threadIdx.x] += slots[i][static_cast<int>(threadIdx.x) + half * layout.lanes];
+    left = half;
+  }
+  if (t.depth != 0 || t.channel >= layout.channels) return;
+  float* to = pieces + std::int64_t{blockIdx.x} * 2 * layout.channels + t.channel;
+  for (int e = 0; e < kPack; ++e)
+    to[e] = slots[e][threadIdx.x], to[layout.channels + e] = slots[kPack + e][threadIdx.x];
+}
+
+/// dx = dy_scale * dy - shift - (x - mean) * x_scale: coefficients[0..2][C] of a channel, in this order.
+inline constexpr int kGradientCoefficients = 3;
+
+/// Second stage, in f64: dgamma and dbeta (null: not wanted) and the coefficients of dx.
+static __global__ void __launch_bounds__(kChannelThreads)
+    finish_gradients_kernel(const float* pieces, ChannelLayout layout, const float* gamma,
+                            const float* inverse_std, float* dgamma, float* dbeta, bool accumulate,
+                            float* coefficients) {
+  ZEROTH_SHARED(double, slots, [kChannelThreads]);
+  const int lane = static_cast<int>(threadIdx.x) / kFinishChannels;
+  const std::int64_t c = std::int64_t{blockIdx.x} * kFinishChannels + threadIdx.x % kFinishChannels;
+  const bool inside = c < layout.channels;
+  double sum = 0.0, sum_x_hat = 0.0;
+  for (std::int64_t p = lane; inside && p < layout.pieces; p += kFinishLanes) {
+    sum += static_cast<double>(pieces[2 * p * layout.channels + c]);
+    sum_x_hat += static_cast<double>(pieces[(2 * p + 1) * layout.channels + c]);
+  }
+  sum = sum_over_lanes(sum, slots);
+  sum_x_hat = sum_over_lanes(sum_x_hat, slots);
+  if (lane != 0 || !inside) return;
+  if (dgamma != nullptr) {
+    dgamma[c] = static_cast<float>((accumulate ? static_cast<double>(dgamma[c]) : 0.0) + sum_x_hat);
+    dbeta[c] = static_cast<float>((accumulate ? static_cast<double>(dbeta[c]) : 0.0) + sum);
+  }
+  const auto rows = static_cast<double>(layout.rows), deviation = static_cast<double>(inverse_std[c]);
+  const double scale = static_cast<double>(gamma[c]) * deviation;
+  coefficients[c] = static_cast<float>(scale);
+  coefficients[layout.channels + c] = static_cast<float>(scale * sum / rows);
+  coefficients[2 * layout.channels + c] = static_cast<float>(scale * deviation * sum_x_hat / rows);
+}
+
+template <class T, int kPack, bool kAccumulate, class Incoming>
+__global__ void __launch_bounds__(kChannelThreads)
+    input_gradient_kernel(Incoming incoming, const T* x, ChannelLayout layout, const float* mean,
+                          const float* coefficients, T* dx) {
+  const ChannelThread t = channel_thread<kPack>(layout);
+  if (t.count == 0) return;
+  float center[kPack], dy_scale[kPack], shift[kPack], x_scale[kPack];
+  for (int e = 0; e < kPack; ++e) {
+    const std::int64_t c = t.channel + e;
+    center[e] = mean[c];
+    dy_scale[e] = coefficients[c];
+    shift[e] = coefficients[layout.channels + c];
+    x_scale[e] = coefficients[2 * layout.channels + c];
+  }
+  constexpr int kUnroll = kChannelUnroll / 4;
+  std::int64_t at = t.first * layout.channels + t.channel;
+  const std::int64_t step = t.stride * layout.channels;
+  for (std::int64_t done = 0; done < t.count; done += kUnroll, at += kUnroll * step) {
+    Pack<T, kPack> loaded[kUnroll], result[kUnroll];
+    typename Incoming::template Loaded<kPack> dy[kUnroll];
+#pragma unroll
+    for (int u = 0; u < kUnroll; ++u)
+      if (done + u < t.count) {
+        loaded[u] = load_pack<kPack>(x + at + u * step);
+        dy[u] = incoming.template load<kPack>(at + u * step);
+        if constexpr (kAccumulate) result[u] = load_pack<kPack>(dx + at + u * step);
+      }
+#pragma unroll
+    for (int u = 0; u < kUnroll; ++u) {
+      if (done + u >= t.count) break;
+      const Pack<float, kPack> gradient = incoming.template gradient<kPack>(dy[u]);
+      for (int e = 0; e < kPack; ++e) {
+        const float value = dy_scale[e] * gradient.value[e] - shift[e] -
+                            (to_compute(loaded[u].value[e]) - center[e]) * x_scale[e];
+        T& to = result[u].value[e];
+        to = from_compute<T>(kAccumulate ? to_compute(to) + value : value);
+      }
+      store_pack(dx + at + u * step, result[u]);
+    }
+  }
+}
+
+}  // namespace zeroth::ZEROTH_NATIVE

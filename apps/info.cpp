@@ -102,9 +102,7 @@ std::map<std::string, std::map<std::string, std::vector<std::string>>> rows_by_o
 
 std::string machine_text(const Processor& processor, const std::vector<Finding>& devices,
                          const std::vector<Finding>& data, bool has_cuda) {
-  std::string text =
-      fmt::format("zeroth {}, {} build by {}{}, {}\n", ZEROTH_VERSION, ZEROTH_BUILD_TYPE, ZEROTH_COMPILER,
-                  *ZEROTH_MARCH != '\0' ? " for -march=" ZEROTH_MARCH : "", ZEROTH_CUDA_STATE);
+  std::string text = version_text() + '\n';
   text += fmt::format("processor   {}: {}\n", processor.name, fmt::join(processor.features, " "));
   const auto list = [&](const char* heading, const std::vector<Finding>& findings) {
     for (const Finding& finding : findings)
@@ -133,6 +131,7 @@ std::string machine_json(const Processor& processor, const std::vector<Finding>&
                          const std::vector<Finding>& data, bool has_cuda) {
   nlohmann::ordered_json result;
   result["version"] = ZEROTH_VERSION;
+  result["commit"] = ZEROTH_COMMIT;
   result["build"] = {{"type", ZEROTH_BUILD_TYPE},
                      {"compiler", ZEROTH_COMPILER},
                      {"march", ZEROTH_MARCH},
@@ -182,6 +181,12 @@ int show(const Said& said, bool json) {
 }
 
 }  // namespace
+
+std::string version_text() {
+  return fmt::format("zeroth {}{}, {} build by {}{}, {}", ZEROTH_VERSION,
+                     *ZEROTH_COMMIT != '\0' ? " (" ZEROTH_COMMIT ")" : "", ZEROTH_BUILD_TYPE, ZEROTH_COMPILER,
+                     *ZEROTH_MARCH != '\0' ? " for -march=" ZEROTH_MARCH : "", ZEROTH_CUDA_STATE);
+}
 
 void add_info_command(CLI::App& program, Action& action) {
   auto flags = std::make_shared<std::unique_ptr<SettingFlags>>();

@@ -21,7 +21,7 @@ int report(const std::string& message, ErrorKind kind) {
 int run(int argc, char** argv) {
   CLI::App program("zeroth trains ReZero and plain ResNets with hand-written CUDA kernels, or on the CPU.",
                    "zeroth");
-  program.set_version_flag("--version", "zeroth " ZEROTH_VERSION);
+  program.set_version_flag("--version", version_text());
   program.allow_extras();
   program.footer(
       "Example:\n  zeroth train --model rezero-resnet20 --epochs 10\n"

@@ -219,7 +219,7 @@ __global__ void __launch_bounds__(kChannelThreads)
   std::int64_t at = t.first * layout.channels + t.channel;
   const std::int64_t step = t.stride * layout.channels;
   for (std::int64_t done = 0; done < t.count; done += kUnroll, at += kUnroll * step) {
-    Pack<T, kPack> loaded[kUnroll];
+    Pack<T, kPack> loaded[kUnroll] = {};
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u)
       if (done + u < t.count) loaded[u] = load_pack<kPack>(x + at + u * step);
@@ -249,8 +249,8 @@ __global__ void __launch_bounds__(kChannelThreads)
   std::int64_t at = t.first * layout.channels + t.channel;
   const std::int64_t step = t.stride * layout.channels;
   for (std::int64_t done = 0; done < t.count; done += kUnroll, at += kUnroll * step) {
-    Pack<T, kPack> loaded[kUnroll];
-    typename Incoming::template Loaded<kPack> dy[kUnroll];
+    Pack<T, kPack> loaded[kUnroll] = {};
+    typename Incoming::template Loaded<kPack> dy[kUnroll] = {};
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u)
       if (done + u < t.count) {
@@ -333,8 +333,8 @@ __global__ void __launch_bounds__(kChannelThreads)
   std::int64_t at = t.first * layout.channels + t.channel;
   const std::int64_t step = t.stride * layout.channels;
   for (std::int64_t done = 0; done < t.count; done += kUnroll, at += kUnroll * step) {
-    Pack<T, kPack> loaded[kUnroll], result[kUnroll];
-    typename Incoming::template Loaded<kPack> dy[kUnroll];
+    Pack<T, kPack> loaded[kUnroll] = {}, result[kUnroll] = {};
+    typename Incoming::template Loaded<kPack> dy[kUnroll] = {};
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u)
       if (done + u < t.count) {

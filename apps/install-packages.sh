@@ -1,0 +1,34 @@
+#!/bin/sh
+# Installs the Debian packages that zeroth is built from, where they are missing.
+#   sh apps/install-packages.sh [--tests]     --tests: also what only the tests need
+set -eu
+
+packages="g++ cmake ninja-build git ca-certificates libarchive-dev libboost-context-dev libcli11-dev
+  libcurl4-openssl-dev libdnnl-dev libfmt-dev libssl-dev libtomlplusplus-dev nlohmann-json3-dev"
+[ "${1:-}" != --tests ] || packages="$packages binutils catch2 python3 python3-numpy python3-torch"
+
+if ! command -v dpkg-query > /dev/null; then
+  echo "install-packages.sh knows Debian and its descendants; elsewhere install the equivalents of:" $packages >&2
+  exit 0
+fi
+missing=""
+for package in $packages; do
+  case $(dpkg-query -W -f '${Status}' "$package" 2> /dev/null || true) in
+    *" installed") ;;
+    *) missing="$missing $package" ;;
+  esac
+done
+[ -n "$missing" ] || exit 0
+
+as_root=""
+if [ "$(id -u)" != 0 ]; then
+  as_root=sudo
+  if ! command -v sudo > /dev/null; then
+    echo "as root, install:$missing" >&2
+    exit 1
+  fi
+fi
+echo "installing$missing" >&2
+export DEBIAN_FRONTEND=noninteractive
+$as_root apt-get update -qq
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing > /dev/null

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
 namespace zeroth::app {
@@ -21,6 +22,17 @@ std::string megabytes(std::int64_t bytes) {
   return fmt::format("{:.2f} MB", static_cast<double>(bytes) / 1e6);
 }
 
+std::string kilobytes(std::int64_t bytes) {
+  return grouped((bytes + 500) / 1000);
+}
+
+/// "32x32x16"
+std::string extents(const Shape& shape) {
+  std::string text;
+  for (int axis = 0; axis < shape.rank(); ++axis) text += (axis > 0 ? "x" : "") + std::to_string(shape[axis]);
+  return text;
+}
+
 constexpr std::int64_t kFloatBytes = 4;
 
 }  // namespace
@@ -35,34 +47,32 @@ TrainingMemory training_memory(const ResNet& network, std::int64_t batch_size, i
 }
 
 std::string model_table(const ResNet& network, std::int64_t batch_size, int moments) {
-  const std::vector<LayerInfo> layers = network.layers();
-  std::size_t name_width = 5, kind_width = 4;
-  for (const LayerInfo& layer : layers) {
-    name_width = std::max(name_width, layer.name.size());
-    kind_width = std::max(kind_width, layer.kind.size());
-  }
-  const auto line = [&](const std::string& name, const std::string& kind, const std::string& output,
-                        const std::string& parameters, const std::string& macs, const std::string& saved) {
-    return fmt::format("{:<{}}  {:<{}}  {:<13}  {:>10}  {:>13}  {:>11}\n", name, name_width, kind, kind_width,
-                       output, parameters, macs, saved);
-  };
-  std::string text = line("layer", "kind", "output", "parameters", "MACs", "saved bytes");
+  // name, kind, output, parameters, multiply-adds, bytes that backward reads
+  using Cells = std::array<std::string, 6>;
+  std::vector<Cells> rows{{"layer", "kind", "output", "params", "MACs", "saved KB"}};
   std::int64_t saved = 0;
-  for (const LayerInfo& layer : layers) {
+  for (const LayerInfo& layer : network.layers()) {
     const std::int64_t bytes = layer.saved_elements * kFloatBytes;
     saved += bytes;
-    text += line(layer.name, layer.kind, layer.output.to_string(), grouped(layer.parameters),
-                 grouped(layer.multiply_adds), grouped(bytes));
+    rows.push_back({layer.name, layer.kind, extents(layer.output), grouped(layer.parameters),
+                    grouped(layer.multiply_adds), kilobytes(bytes)});
   }
-  text += line("total", "", "", grouped(network.store().count()), grouped(network.multiply_adds()),
-               grouped(saved));
+  rows.push_back({"total", "", "", grouped(network.store().count()), grouped(network.multiply_adds()),
+                  kilobytes(saved)});
+  std::array<std::size_t, 6> width{};
+  for (const Cells& row : rows)
+    for (std::size_t i = 0; i < row.size(); ++i) width[i] = std::max(width[i], row[i].size());
+  std::string text;
+  for (const Cells& row : rows)
+    text += fmt::format("{:<{}}  {:<{}}  {:<{}}  {:>{}} {:>{}} {:>{}}\n", row[0], width[0], row[1], width[1],
+                        row[2], width[2], row[3], width[3], row[4], width[4], row[5], width[5]);
   const TrainingMemory memory = training_memory(network, batch_size, moments);
-  text += fmt::format(
-      "\noutputs (height, width, channels), MACs and saved bytes are those of one picture\n"
-      "training, batch {}, f32: {} (weights {}, gradients {}, moments {}, saved activations {})\n",
-      batch_size, megabytes(memory.total()), megabytes(memory.weights), megabytes(memory.gradients),
-      megabytes(memory.moments), megabytes(memory.activations));
-  return text;
+  return text + fmt::format(
+                    "\noutput (height x width x channels), MACs and what backward needs saved are for one\n"
+                    "picture; training with a batch of {} takes {} in f32: weights {},\n"
+                    "gradients {}, moments {}, saved activations {}\n",
+                    batch_size, megabytes(memory.total()), megabytes(memory.weights),
+                    megabytes(memory.gradients), megabytes(memory.moments), megabytes(memory.activations));
 }
 
 std::string model_json(const ResNet& network, std::int64_t batch_size, int moments) {

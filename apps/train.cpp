@@ -112,12 +112,13 @@ void tell_start(const Start& start, const Context& context, const ResNet& networ
   const std::string device = context.device().kind == DeviceKind::cuda
                                  ? fmt::format("cuda:{}", context.device().index)
                                  : name_of(context.device().kind);
-  tell(options, fmt::format("{}{}: {} parameters, {} on {}, recipe {}, {} epochs of {} steps, into {}",
-                            start.checkpoint == nullptr ? "training " : "going on with ", options.model,
-                            network.store().count(), start.info.data, device, options.recipe, options.epochs,
-                            training.trainer.steps_per_epoch(), start.folder.path().string()));
-  if (start.checkpoint == nullptr) return;
-  tell(options, fmt::format("resumed after step {}", start.info.step));
+  tell(options, fmt::format("training {} ({} parameters) with {} on {}", options.model,
+                            network.store().count(), start.info.data, device));
+  tell(options,
+       fmt::format(
+           "recipe {}, {} epochs of {} steps, into {}{}", options.recipe, options.epochs,
+           training.trainer.steps_per_epoch(), start.folder.path().string(),
+           start.checkpoint == nullptr ? "" : fmt::format(", resumed after step {}", start.info.step)));
 }
 
 /// Loads what the run starts from: a checkpoint's everything, or the weights of --init.
@@ -168,7 +169,6 @@ int train(const Said& said, bool json) {
                     pictures,
                     upload(*context, dataset.test, dataset.classes()),
                     split.validation,
-                    start.info.data,
                     dataset.origin == DataOrigin::generated ? start.info.data : "",
                     training_flops(*network),
                     measure_matrix_rate(*context),

@@ -162,10 +162,11 @@ void TrainLoop::finish_epoch() {
   (validates ? record.validation : record.test) = result;
   record.seconds = seconds_since(epoch_start_);
   log_.write(record);
-  progress_.message(fmt::format(
-      "epoch {}/{}  train loss {:.4f} error {}  {} error {}  {:.0f} img/s  {}  {}", record.epoch,
-      options.epochs, record.train.loss, percent(record.train.error), validates ? "validation" : "test",
-      percent(result.error), record.images_per_second, duration_text(record.seconds), training_.data_label));
+  progress_.message(fmt::format("epoch {}/{}: loss {:.4f}, error {} train, {} {}, {}{}{}", record.epoch,
+                                options.epochs, record.train.loss, percent(record.train.error),
+                                percent(result.error), validates ? "validation" : "test",
+                                duration_text(record.seconds), training_.note.empty() ? "" : ", ",
+                                training_.note));
   epoch_ = {};
   epoch_rows_here_ = 0;
   const double accuracy = 1.0 - result.error;

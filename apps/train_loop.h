@@ -23,7 +23,6 @@ struct Training {
   const RunFolder& folder;
   PictureSet train, test;
   std::vector<std::int32_t> validation;             ///< indices into train; empty: none held out
-  std::string data_label;                           ///< of the data set, on every line of an epoch
   std::string note;                                 ///< on the progress line; empty for real pictures
   double flops_per_image = 0.0, matrix_rate = 0.0;  ///< 0: unknown
   CheckpointInfo info;                              ///< of the start: a resumed run's, or a new one's

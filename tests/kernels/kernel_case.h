@@ -61,11 +61,11 @@ struct OperandSpec {
 struct KernelCase {
   std::string operation;  ///< as --impl names it
   std::string name;       ///< of the call and its problem, in messages
-  std::vector<OperandSpec> operands;
+  std::vector<OperandSpec> operands = {};
   /// Calls the operation through its public function.
-  std::function<void(Context&, DType, std::span<const TensorView>, Workspace)> run;
+  std::function<void(Context&, DType, std::span<const TensorView>, Workspace)> run = {};
   /// The rows that take this problem in a storage dtype, devices that are not here included.
-  std::function<std::vector<Row>(DType)> rows;
+  std::function<std::vector<Row>(DType)> rows = {};
   /// Bytes of workspace `run` needs; empty: none.
   std::function<std::size_t(Context&, DType)> workspace = {};
   /// Turns random inputs into meaningful ones (winners inside their windows, moments that fit x). They are

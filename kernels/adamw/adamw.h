@@ -15,7 +15,8 @@ namespace zeroth {
 ///   w -= lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
 /// weights, gradients, m, v: (elements) f32 (f64 in the reference); group_of_segment: (elements /
 /// kParameterSegment) u8; rates: (groups, 2) in the statistics dtype {learning rate, weight decay}; step: (1)
-/// i32, t itself, in device memory. Gaps of zeros stay zero.
+/// i32, t itself, in device memory. Gaps of zeros stay zero. Elements and groups
+/// are as in sgd.h; t is at least 1.
 struct AdamwParams {
   std::int64_t elements, groups;
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;

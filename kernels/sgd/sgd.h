@@ -13,7 +13,9 @@ namespace zeroth {
 /// A buffer of zeros before the first step makes that step plain. With momentum 0 the buffer is absent
 /// (null). weights, gradients, momentum_buffer: (elements) f32 (f64 in the reference); group_of_segment:
 /// (elements / kParameterSegment) u8; rates: (groups, 2) in the statistics dtype {learning rate, weight
-/// decay}, in device memory because they change while a captured step does not.
+/// decay}, in device memory because they change while a captured step does not. The elements are whole
+/// segments; a group in group_of_segment is below `groups` (trusted: a kernel cannot throw). Nesterov needs a
+/// momentum.
 struct SgdParams {
   std::int64_t elements, groups;
   double momentum = 0.9;

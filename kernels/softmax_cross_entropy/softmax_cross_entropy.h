@@ -11,8 +11,9 @@ namespace zeroth {
 ///   row_losses[n] = - sum over k of q[k] * log softmax(logits[n])[k],     loss = their mean
 /// logits: (N, K) storage dtype; labels: (N) i32, each in [0, K); row_losses: (N), loss: (1) in the
 /// statistics dtype; predictions: (N) i32, the first class of the largest logit; metrics: (3) f64 {sum of row
-/// losses, correct, rows}, added to, or absent. A label out of range gives a NaN loss in its row (a kernel
-/// cannot throw).
+/// losses, correct, rows}, added to, or absent. A label out of range gives a NaN loss and gradient in its row
+/// (a kernel cannot throw). A NaN logit is never the largest; where nothing is above minus infinity the
+/// prediction is class 0. The loss of no rows is NaN. Sums over rows run in f64.
 struct SoftmaxCrossEntropyParams {
   std::int64_t n, k;
   double smoothing = 0.0;

@@ -138,11 +138,13 @@ class Operand {
   std::size_t total() const { return bytes_ + 2 * kFence; }
   void* data() const { return memory_ + kFence; }
   void write(std::size_t offset, const std::vector<std::byte>& bytes) {
+    if (bytes.empty()) return;
     context_.memory().copy_to_device(memory_ + offset, bytes.data(), bytes.size(), context_.stream());
     context_.synchronize();
   }
   std::vector<std::byte> read(std::size_t offset, std::size_t count) const {
     std::vector<std::byte> result(count);
+    if (count == 0) return result;
     context_.memory().copy_to_host(result.data(), memory_ + offset, count, context_.stream());
     context_.synchronize();
     return result;

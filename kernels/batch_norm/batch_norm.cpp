@@ -30,6 +30,7 @@ const BatchNormRow& select(const Context& context, const BatchNormParams& params
 /// (rows, C) and (N, H, W, C) are the same memory: the views are checked by size and last extent.
 void check_rows(const char* operation, const char* operand, ConstTensorView view,
                 const BatchNormParams& params) {
+  if (!view && params.rows > 0) fail(ErrorKind::usage, fmt::format("{}: {} is missing", operation, operand));
   const int rank = view.shape.rank();
   if (rank < 1 || view.shape[rank - 1] != params.channels)
     fail(ErrorKind::usage, fmt::format("{}: {} has shape {}, expected {} channels last", operation, operand,

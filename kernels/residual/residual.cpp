@@ -37,7 +37,9 @@ const ResidualRow& select(const Context& context, const ResidualParams& params) 
 /// Operands of one shape, whichever it is, with the elements that params names.
 void check_elements(const char* operation, const char* operand, ConstTensorView view,
                     const ResidualParams& params) {
-  if (view.elements() != params.elements)
+  if (!view && params.elements > 0)
+    fail(ErrorKind::usage, fmt::format("{}: {} is missing", operation, operand));
+  if (view && view.elements() != params.elements)
     fail(ErrorKind::usage, fmt::format("{}: {} has shape {}, expected {} elements", operation, operand,
                                        view.shape.to_string(), params.elements));
   check_operand(operation, operand, view, view.shape, params.dtype);

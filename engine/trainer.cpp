@@ -72,8 +72,8 @@ Trainer::Trainer(Context& context, Network& network, PictureSet train, const Tra
 
 void Trainer::start_epoch(std::int64_t epoch) {
   const std::vector<std::int32_t> order = order_(static_cast<std::uint32_t>(epoch));
-  require(static_cast<std::int64_t>(order.size()) == train_.size(),
-          "an epoch's order names every training picture");
+  require(static_cast<std::int64_t>(order.size()) == config_.pictures_per_epoch,
+          "an epoch's order has pictures_per_epoch indices");
   order_on_device_.copy_from(context_, std::as_bytes(std::span(order)));
   key_ = augment_key(context_, config_.seed, epoch);
   order_epoch_ = epoch;

@@ -1,14 +1,14 @@
-// Convolution on the CPU through oneDNN, f32. Pictures stay NHWC; the filters are reordered on every call
-// into the format that the primitive asks for (with filters in a fixed plain format oneDNN falls back to its
-// reference loops), which costs far less than the convolution. Primitives are made once for each problem and
-// kept in the Context.
+// Convolution on the CPU through oneDNN, f32 and bf16 storage. Pictures stay NHWC; the filters are reordered
+// on every call into the format that the primitive asks for (with filters in a fixed plain format oneDNN
+// falls back to its reference loops), which costs far less than the convolution. Primitives are made once for
+// each problem and kept in the Context. The algorithm is the direct one: Winograd's loses accuracy.
 
-#include "kernels/core/onednn.h"
+#include "kernels/conv2d/onednn.h"
 
 #include <memory>
 #include <unordered_map>
 
-#include "kernels/conv2d/conv2d.h"
+#include "kernels/core/onednn.h"
 #include "kernels/core/parallel.h"
 
 namespace zeroth::cpu {
@@ -17,12 +17,32 @@ namespace {
 
 using dnnl::memory;
 
-/// One pass of one problem, ready to run. For backward_weight, `filters` is what the primitive writes.
+struct Problem {
+  Conv2dParams params;
+  Conv2dPass pass;
+  GradMode mode;
+  bool operator==(const Problem&) const = default;
+};
+
+struct ProblemHash {
+  std::size_t operator()(const Problem& problem) const {
+    const Conv2dParams& a = problem.params;
+    std::size_t hash = 0;
+    for (const std::int64_t value :
+         {a.n, a.h, a.w, a.c, a.k, a.r, a.s, a.stride, a.padding, static_cast<std::int64_t>(a.dtype),
+          static_cast<std::int64_t>(problem.pass), static_cast<std::int64_t>(problem.mode)})
+      hash = hash * 1099511628211u + static_cast<std::size_t>(value);
+    return hash;
+  }
+};
+
+/// One pass of one problem, ready to run.
 struct Plan {
   dnnl::primitive primitive;
+  std::string implementation;
   memory::desc x, y, filters, plain_filters, scratchpad;
   dnnl::reorder reorder;         // plain to filters, or filters to plain for backward_weight
-  std::size_t result_bytes = 0;  // room for a result that is added to the gradient afterwards
+  std::size_t result_bytes = 0;  // for a result in f32 that is added to the gradient afterwards
 
   std::size_t workspace() const {
     return WorkspaceCutter::padded(filters.get_size()) + WorkspaceCutter::padded(scratchpad.get_size()) +
@@ -30,89 +50,111 @@ struct Plan {
   }
 };
 
-struct Key {
-  Conv2dParams params;
-  Conv2dPass pass;
-  bool operator==(const Key&) const = default;
-};
-
-struct KeyHash {
-  std::size_t operator()(const Key& key) const {
-    std::size_t hash = static_cast<std::size_t>(key.pass);
-    const Conv2dParams& a = key.params;
-    for (const std::int64_t value : {a.n, a.h, a.w, a.c, a.k, a.r, a.s, a.stride, a.padding})
-      hash = hash * 1099511628211u + static_cast<std::size_t>(value);
-    return hash;
-  }
-};
-
 struct Plans {
-  std::unordered_map<Key, std::unique_ptr<Plan>, KeyHash> by_problem;
+  std::unordered_map<Problem, std::unique_ptr<Plan>, ProblemHash> by_problem;
 };
 
-std::unique_ptr<Plan> make_plan(const OneDnn& onednn, const Conv2dParams& a, Conv2dPass pass) {
+template <class Description>
+void take_primitive(Plan& plan, const Description& description, dnnl::primitive primitive) {
+  plan.primitive = std::move(primitive);
+  plan.implementation = description.impl_info_str();
+  plan.scratchpad = description.scratchpad_desc();
+}
+
+std::unique_ptr<Plan> make_plan(const OneDnn& onednn, const Problem& problem) {
   using tag = memory::format_tag;
-  const auto f32 = memory::data_type::f32;
+  const Conv2dParams& a = problem.params;
+  const Conv2dPass pass = problem.pass;
+  const auto f32 = memory::data_type::f32, storage = onednn_type(a.dtype);
+  const bool accumulates = problem.mode == GradMode::accumulate;
   const memory::dims filter_dims{a.k, a.c, a.r, a.s}, strides{a.stride, a.stride};
   // oneDNN wants the padding behind the picture that makes its output size come out exactly.
   const memory::dims before{a.padding, a.padding},
       after{(a.p() - 1) * a.stride + a.r - a.h - a.padding, (a.q() - 1) * a.stride + a.s - a.w - a.padding};
-  const memory::desc x({a.n, a.c, a.h, a.w}, f32, tag::nhwc), y({a.n, a.k, a.p(), a.q()}, f32, tag::nhwc);
-  const memory::desc any_filters(filter_dims, f32, tag::any), plain(filter_dims, f32, tag::ohwi);
+  const memory::desc x({a.n, a.c, a.h, a.w}, storage, tag::nhwc),
+      y({a.n, a.k, a.p(), a.q()}, storage, tag::nhwc);
+  const memory::desc any_filters(filter_dims, storage, tag::any);
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
 
   auto plan = std::make_unique<Plan>();
   plan->x = x;
   plan->y = y;
-  plan->plain_filters = plain;
+  plan->plain_filters = memory::desc(filter_dims, storage, tag::ohwi);
   const auto algorithm = dnnl::algorithm::convolution_direct;
   const dnnl::convolution_forward::primitive_desc forward(
       {dnnl::prop_kind::forward_training, algorithm, x, any_filters, y, strides, before, after}, attributes,
       onednn.engine);
   if (pass == Conv2dPass::forward) {
+    take_primitive(*plan, forward, dnnl::convolution_forward(forward));
     plan->filters = forward.weights_desc();
-    plan->scratchpad = forward.scratchpad_desc();
-    plan->primitive = dnnl::convolution_forward(forward);
   } else if (pass == Conv2dPass::backward_data) {
+    if (accumulates) {
+      plan->x = memory::desc({a.n, a.c, a.h, a.w}, f32, tag::nhwc);
+      plan->result_bytes = plan->x.get_size();
+    }
     const dnnl::convolution_backward_data::primitive_desc backward(
-        {algorithm, x, any_filters, y, strides, before, after}, attributes, onednn.engine, forward);
+        {algorithm, plan->x, any_filters, y, strides, before, after}, attributes, onednn.engine, forward);
+    take_primitive(*plan, backward, dnnl::convolution_backward_data(backward));
     plan->filters = backward.weights_desc();
-    plan->scratchpad = backward.scratchpad_desc();
-    plan->primitive = dnnl::convolution_backward_data(backward);
-    plan->result_bytes = x.get_size();
   } else {
     const dnnl::convolution_backward_weights::primitive_desc backward(
-        {algorithm, x, any_filters, y, strides, before, after}, attributes, onednn.engine, forward);
+        {algorithm, x, memory::desc(filter_dims, f32, tag::any), y, strides, before, after}, attributes,
+        onednn.engine, forward);
+    take_primitive(*plan, backward, dnnl::convolution_backward_weights(backward));
     plan->filters = backward.diff_weights_desc();
-    plan->scratchpad = backward.scratchpad_desc();
-    plan->primitive = dnnl::convolution_backward_weights(backward);
-    plan->result_bytes = plain.get_size();
+    if (accumulates) {
+      plan->plain_filters = memory::desc(filter_dims, f32, tag::ohwi);
+      plan->result_bytes = plan->plain_filters.get_size();
+    }
   }
   const bool writes_filters = pass == Conv2dPass::backward_weight;
-  plan->reorder = dnnl::reorder({onednn.engine, writes_filters ? plan->filters : plain, onednn.engine,
-                                 writes_filters ? plain : plan->filters});
+  const memory::desc &from = writes_filters ? plan->filters : plan->plain_filters,
+                     &to = writes_filters ? plan->plain_filters : plan->filters;
+  plan->reorder = dnnl::reorder({onednn.engine, from, onednn.engine, to});
   return plan;
 }
 
-const Plan& plan_for(Context& context, const Conv2dParams& params, Conv2dPass pass) {
-  std::unique_ptr<Plan>& plan = context.state<Plans>().by_problem[{params, pass}];
-  if (!plan) plan = make_plan(context.state<OneDnn>(), params, pass);
+const Plan& plan_for(Context& context, const Conv2dParams& params, Conv2dPass pass,
+                     GradMode mode = GradMode::overwrite) {
+  std::unique_ptr<Plan>& plan = context.state<Plans>().by_problem[{params, pass, mode}];
+  if (!plan) plan = make_plan(context.state<OneDnn>(), {params, pass, mode});
   return *plan;
 }
 
-void add(const float* from, float* to, std::int64_t count) {
-  parallel_for(count, 1, [=](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) to[i] += from[i];
+/// to += from
+void add(const void* from_data, TensorView to_view) {
+  dispatch_storage(to_view.dtype, [&]<class T>(TypeTag<T>) {
+    const float* from = static_cast<const float*>(from_data);
+    T* to = to_view.as<T>();
+    parallel_for(to_view.elements(), 1, [=](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) to[i] = from_compute<T>(to_compute(to[i]) + from[i]);
+    });
   });
 }
 
 bool supports(const Conv2dParams& params, Conv2dPass) {
-  return params.dtype == DType::f32 && params.n > 0;
+  return params.n > 0 && (params.dtype == DType::f32 || (params.dtype == DType::bf16 && onednn_has_bf16()));
 }
 
 std::size_t workspace(Context& context, const Conv2dParams& params, Conv2dPass pass) {
-  return with_onednn_errors("conv2d", [&] { return plan_for(context, params, pass).workspace(); });
+  return with_onednn_errors("conv2d", [&] {
+    const std::size_t bytes = plan_for(context, params, pass).workspace();
+    if (pass == Conv2dPass::forward) return bytes;
+    return std::max(bytes, plan_for(context, params, pass, GradMode::accumulate).workspace());
+  });
+}
+
+/// The filters, reordered into a piece of the workspace.
+memory reordered_filters(OneDnn& onednn, const Plan& plan, const void* w, WorkspaceCutter& cutter) {
+  memory filters = onednn.memory(plan.filters, cutter.take(plan.filters.get_size()));
+  memory plain = onednn.memory(plan.plain_filters, w);
+  plan.reorder.execute(onednn.stream, plain, filters);
+  return filters;
+}
+
+memory scratchpad(OneDnn& onednn, const Plan& plan, WorkspaceCutter& cutter) {
+  return onednn.memory(plan.scratchpad, cutter.take(plan.scratchpad.get_size()));
 }
 
 void forward(Context& context, const Conv2dParams& params, ConstTensorView x, ConstTensorView w, TensorView y,
@@ -121,15 +163,11 @@ void forward(Context& context, const Conv2dParams& params, ConstTensorView x, Co
     OneDnn& onednn = context.state<OneDnn>();
     const Plan& plan = plan_for(context, params, Conv2dPass::forward);
     WorkspaceCutter cutter(workspace);
-    memory filters = onednn.memory(plan.filters, cutter.take(plan.filters.get_size()));
-    memory plain = onednn.memory(plan.plain_filters, w.data);
-    plan.reorder.execute(onednn.stream, plain, filters);
-    plan.primitive.execute(
-        onednn.stream,
-        {{DNNL_ARG_SRC, onednn.memory(plan.x, x.data)},
-         {DNNL_ARG_WEIGHTS, filters},
-         {DNNL_ARG_DST, onednn.memory(plan.y, y.data)},
-         {DNNL_ARG_SCRATCHPAD, onednn.memory(plan.scratchpad, cutter.take(plan.scratchpad.get_size()))}});
+    plan.primitive.execute(onednn.stream,
+                           {{DNNL_ARG_SRC, onednn.memory(plan.x, x.data)},
+                            {DNNL_ARG_WEIGHTS, reordered_filters(onednn, plan, w.data, cutter)},
+                            {DNNL_ARG_DST, onednn.memory(plan.y, y.data)},
+                            {DNNL_ARG_SCRATCHPAD, scratchpad(onednn, plan, cutter)}});
   });
 }
 
@@ -137,19 +175,15 @@ void backward_data(Context& context, const Conv2dParams& params, ConstTensorView
                    TensorView dx, GradMode mode, Workspace workspace) {
   with_onednn_errors("conv2d backward data", [&] {
     OneDnn& onednn = context.state<OneDnn>();
-    const Plan& plan = plan_for(context, params, Conv2dPass::backward_data);
+    const Plan& plan = plan_for(context, params, Conv2dPass::backward_data, mode);
     WorkspaceCutter cutter(workspace);
-    memory filters = onednn.memory(plan.filters, cutter.take(plan.filters.get_size()));
-    memory plain = onednn.memory(plan.plain_filters, w.data);
-    plan.reorder.execute(onednn.stream, plain, filters);
-    void* scratchpad = cutter.take(plan.scratchpad.get_size());
     void* result = mode == GradMode::overwrite ? dx.data : cutter.take(plan.result_bytes);
     plan.primitive.execute(onednn.stream,
                            {{DNNL_ARG_DIFF_DST, onednn.memory(plan.y, dy.data)},
-                            {DNNL_ARG_WEIGHTS, filters},
+                            {DNNL_ARG_WEIGHTS, reordered_filters(onednn, plan, w.data, cutter)},
                             {DNNL_ARG_DIFF_SRC, onednn.memory(plan.x, result)},
-                            {DNNL_ARG_SCRATCHPAD, onednn.memory(plan.scratchpad, scratchpad)}});
-    if (mode == GradMode::accumulate) add(static_cast<const float*>(result), dx.as<float>(), dx.elements());
+                            {DNNL_ARG_SCRATCHPAD, scratchpad(onednn, plan, cutter)}});
+    if (mode == GradMode::accumulate) add(result, dx);
   });
 }
 
@@ -157,23 +191,25 @@ void backward_weight(Context& context, const Conv2dParams& params, ConstTensorVi
                      TensorView dw, GradMode mode, Workspace workspace) {
   with_onednn_errors("conv2d backward weight", [&] {
     OneDnn& onednn = context.state<OneDnn>();
-    const Plan& plan = plan_for(context, params, Conv2dPass::backward_weight);
+    const Plan& plan = plan_for(context, params, Conv2dPass::backward_weight, mode);
     WorkspaceCutter cutter(workspace);
     memory filters = onednn.memory(plan.filters, cutter.take(plan.filters.get_size()));
-    void* scratchpad = cutter.take(plan.scratchpad.get_size());
-    plan.primitive.execute(onednn.stream,
-                           {{DNNL_ARG_SRC, onednn.memory(plan.x, x.data)},
-                            {DNNL_ARG_DIFF_DST, onednn.memory(plan.y, dy.data)},
-                            {DNNL_ARG_DIFF_WEIGHTS, filters},
-                            {DNNL_ARG_SCRATCHPAD, onednn.memory(plan.scratchpad, scratchpad)}});
+    plan.primitive.execute(onednn.stream, {{DNNL_ARG_SRC, onednn.memory(plan.x, x.data)},
+                                           {DNNL_ARG_DIFF_DST, onednn.memory(plan.y, dy.data)},
+                                           {DNNL_ARG_DIFF_WEIGHTS, filters},
+                                           {DNNL_ARG_SCRATCHPAD, scratchpad(onednn, plan, cutter)}});
     void* result = mode == GradMode::overwrite ? dw.data : cutter.take(plan.result_bytes);
     memory plain = onednn.memory(plan.plain_filters, result);
     plan.reorder.execute(onednn.stream, filters, plain);
-    if (mode == GradMode::accumulate) add(static_cast<const float*>(result), dw.as<float>(), dw.elements());
+    if (mode == GradMode::accumulate) add(result, dw);
   });
 }
 
 }  // namespace
+
+std::string conv2d_onednn_implementation(Context& context, const Conv2dParams& params, Conv2dPass pass) {
+  return with_onednn_errors("conv2d", [&] { return plan_for(context, params, pass).implementation; });
+}
 
 const Conv2dRow conv2d_row{
     {"onednn", DeviceKind::cpu, true}, supports, workspace, forward, backward_data, backward_weight};

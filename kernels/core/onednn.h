@@ -20,6 +20,17 @@ struct OneDnn {
   }
 };
 
+/// Whether oneDNN computes in bf16 on this processor.
+inline bool onednn_has_bf16() {
+  const auto isa = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
+  constexpr auto kNeeded = static_cast<unsigned>(dnnl::cpu_isa::avx512_core);
+  return (isa & kNeeded) == kNeeded;
+}
+
+inline dnnl::memory::data_type onednn_type(DType dtype) {
+  return dtype == DType::bf16 ? dnnl::memory::data_type::bf16 : dnnl::memory::data_type::f32;
+}
+
 /// Runs `body`, turning oneDNN's exceptions into Error(runtime) that names the operation.
 template <class Body>
 decltype(auto) with_onednn_errors(const char* operation, Body&& body) {

@@ -27,12 +27,8 @@ struct Plans {
       by_problem;
 };
 
-memory::data_type type_of(DType dtype) {
-  return dtype == DType::bf16 ? memory::data_type::bf16 : memory::data_type::f32;
-}
-
 std::unique_ptr<Plan> make_plan(const OneDnn& onednn, const LinearParams& p, Product product, GradMode mode) {
-  const memory::data_type type = type_of(p.dtype);
+  const memory::data_type type = onednn_type(p.dtype);
   // A matrix of `rows` x `columns`, or the transpose of one that is stored the other way round.
   const auto matrix = [&](std::int64_t rows, std::int64_t columns, bool transposed) {
     return memory::desc({rows, columns}, type, transposed ? memory::dims{1, rows} : memory::dims{columns, 1});
@@ -91,7 +87,7 @@ void run(Context& context, const LinearParams& params, Product product, GradMode
 }
 
 bool supports(const LinearParams& params) {
-  return params.n > 0 && (params.dtype == DType::f32 || params.dtype == DType::bf16);
+  return params.n > 0 && (params.dtype == DType::f32 || (params.dtype == DType::bf16 && onednn_has_bf16()));
 }
 
 std::size_t workspace(Context& context, const LinearParams& params) {

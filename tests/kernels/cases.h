@@ -14,5 +14,7 @@ std::vector<KernelCase> residual_cases();
 std::vector<KernelCase> shortcut_a_cases();
 std::vector<KernelCase> avg_pool_cases();
 std::vector<KernelCase> max_pool_cases();
+std::vector<KernelCase> conv2d_cases();
+std::vector<KernelCase> linear_cases();
 
 }  // namespace zeroth::testing

@@ -76,6 +76,14 @@ def check_links(root, page, text):
             yield f"{page.relative_to(root)}: no heading for the link {link}"
 
 
+def check_paths(root, page, text):
+    """Inline code that looks like a path in the tree is one."""
+    for code in re.findall(r"`([^`\n]+)`", prose(text)):
+        if re.fullmatch(r"(kernels|engine|models|data|apps|tests|benchmarks|docs)/[\w./-]*", code):
+            if not (root / code).exists():
+                yield f"{page.relative_to(root)}: {code} does not exist"
+
+
 def help_of(program, command, cache={}):
     if command not in cache:
         result = subprocess.run([program, *command, "--help"], capture_output=True, text=True)
@@ -131,6 +139,7 @@ def check(root, program=None):
         text = page.read_text()
         faults += check_excerpts(root, page, text)
         faults += check_links(root, page, text)
+        faults += check_paths(root, page, text)
         if page == readme:
             faults += check_commands(root, page, text, program)
     return faults

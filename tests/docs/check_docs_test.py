@@ -68,6 +68,7 @@ class CheckDocs(unittest.TestCase):
             ("never closed", SOUND, TOUR.rstrip()[:-3]),
             ("leads nowhere", SOUND.replace("tour.md", "tours.md"), TOUR),
             ("no heading", SOUND.replace("one-step", "two-steps"), TOUR),
+            ("data/x.cpp does not exist", SOUND + "`data/x.cpp`", TOUR),
             ("walk.sh does not exist", SOUND.replace("run.sh", "walk.sh"), TOUR),
             ("no preset slow", SOUND.replace("quick", "slow"), TOUR),
             ("no command fly", SOUND.replace("zeroth train", "zeroth fly"), TOUR),

@@ -15,23 +15,25 @@ namespace zeroth::app {
 
 namespace {
 
-std::string help_of(const Setting& setting) {
-  const std::string value = setting.print(TrainOptions{});
+std::string with_default(const Setting& setting) {
+  static const TrainOptions defaults = resolve({});
+  const std::string value = setting.print(defaults);
   const std::string shown = value.empty() ? setting.unset : value;
-  return setting.type == ValueType::boolean ? setting.help : fmt::format("{} [{}]", setting.help, shown);
+  if (setting.type == ValueType::boolean) return setting.help + (value == "true" ? " [yes]" : " [no]");
+  return fmt::format("{} [{}]", setting.help, shown);
 }
 
 }  // namespace
 
 SettingFlags::SettingFlags(CLI::App& command, const std::vector<std::string>& keys) {
-  for (const std::string& key : keys) add(command, *find_setting(key));
+  for (const std::string& key : keys) add(command, *find_setting(key), find_setting(key)->help);
 }
 
 SettingFlags::SettingFlags(CLI::App& command) {
-  for (const Setting& setting : settings()) add(command, setting);
+  for (const Setting& setting : settings()) add(command, setting, with_default(setting));
 }
 
-void SettingFlags::add(CLI::App& command, const Setting& setting) {
+void SettingFlags::add(CLI::App& command, const Setting& setting, const std::string& help) {
   CLI::Option* option = nullptr;
   if (setting.type == ValueType::boolean) {
     option = command.add_flag(setting.flag() + ",!--no-" + setting.flag().substr(2));
@@ -39,7 +41,7 @@ void SettingFlags::add(CLI::App& command, const Setting& setting) {
     // Bound to nothing: results are read back as text, and the table parses them.
     option = command.add_option(setting.flag())->type_name(setting.placeholder);
   }
-  option->description(help_of(setting));
+  option->description(help);
   option->group(setting.group)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   flags_.push_back({&setting, option});
 }

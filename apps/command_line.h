@@ -16,7 +16,7 @@ using Action = std::function<int()>;
 /// Flags of the settings table on a subcommand.
 class SettingFlags {
  public:
-  /// Adds the flags of these keys, or of the whole table.
+  /// Adds the flags of these keys, or of the whole table with its defaults in brackets.
   SettingFlags(CLI::App& command, const std::vector<std::string>& keys);
   explicit SettingFlags(CLI::App& command);
 
@@ -28,7 +28,7 @@ class SettingFlags {
     const Setting* setting;
     CLI::Option* option;
   };
-  void add(CLI::App& command, const Setting& setting);
+  void add(CLI::App& command, const Setting& setting, const std::string& help);
   std::vector<Flag> flags_;
 };
 

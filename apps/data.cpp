@@ -147,7 +147,7 @@ void add_data_command(CLI::App& program, Action& action) {
 
   auto fetched = std::make_shared<FetchFlags>();
   CLI::App& fetch = add_command(
-      *data, "fetch", "Download a set (going on with an interrupted download), check and unpack it.",
+      *data, "fetch", "Download a set, or go on with an interrupted download; check and unpack it.",
       "zeroth data fetch cifar10\n  zeroth data fetch cifar10 --from cifar-10-binary.tar.gz", action,
       [fetched] { return fetch_data(*fetched); });
   fetch.add_option("name", fetched->name, "cifar10 or cifar100")->required()->type_name("NAME");

@@ -3,9 +3,11 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <memory>
 #include <new>
 
 #include "apps/command_line.h"
+#include "apps/help_format.h"
 #include "apps/version.h"
 #include "kernels/core/error.h"
 
@@ -19,15 +21,16 @@ int report(const std::string& message, ErrorKind kind) {
 }
 
 int run(int argc, char** argv) {
-  CLI::App program("zeroth trains ReZero and plain ResNets with hand-written CUDA kernels, or on the CPU.",
+  CLI::App program("zeroth trains ReZero and plain ResNets with hand-written kernels, on GPU or CPU.",
                    "zeroth");
   program.set_version_flag("--version", version_text());
   program.allow_extras();
   program.footer(
       "Example:\n  zeroth train --model rezero-resnet20 --epochs 10\n"
-      "`zeroth COMMAND --help` explains a command. Exit codes: 0 done, 1 run time, 2 usage, 3 data or\n"
-      "checkpoint, 4 no such device, 6 diverged or target missed, 130 and 143 saved on a signal.");
-  program.get_formatter()->column_width(30);
+      "`zeroth COMMAND --help` explains a command. Exit codes: 0 done, 1 run time,\n"
+      "2 usage, 3 data or checkpoint, 4 no such device, 6 diverged or target missed,\n"
+      "130 and 143 saved on a signal.");
+  program.formatter(std::make_shared<HelpFormat>());
   Action action;
   add_train_command(program, action);
   add_eval_command(program, action);

@@ -68,9 +68,9 @@ std::string model_table(const ResNet& network, std::int64_t batch_size, int mome
                         row[2], width[2], row[3], width[3], row[4], width[4], row[5], width[5]);
   const TrainingMemory memory = training_memory(network, batch_size, moments);
   return text + fmt::format(
-                    "\noutput (height x width x channels), MACs and what backward needs saved are for one\n"
-                    "picture; training with a batch of {} takes {} in f32: weights {},\n"
-                    "gradients {}, moments {}, saved activations {}\n",
+                    "\noutput (height x width x channels), MACs and what backward needs saved are for\n"
+                    "one picture; a training with batches of {} takes {} in f32:\n"
+                    "weights {}, gradients {}, moments {}, saved {}\n",
                     batch_size, megabytes(memory.total()), megabytes(memory.weights),
                     megabytes(memory.gradients), megabytes(memory.moments), megabytes(memory.activations));
 }

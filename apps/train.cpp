@@ -196,12 +196,13 @@ void add_train_command(CLI::App& program, Action& action) {
   auto flags = std::make_shared<std::unique_ptr<SettingFlags>>();
   auto json = std::make_shared<bool>(false);
   CLI::App& command = add_command(
-      program, "train", "Train a network; with no flags: a sensible first training on the best device here.",
-      "zeroth train --model rezero-resnet20 --data cifar10 --epochs 10 --out runs/first\n"
+      program, "train", "Train a network; with no flags: a first training on the best device here.",
+      "zeroth train --model rezero-resnet20 --data cifar10 --out runs/first\n"
       "  zeroth train --resume runs/first --epochs 20\n"
-      "Every flag is also a key of --config files (batch_size = 128) and an environment variable\n"
-      "(ZEROTH_BATCH_SIZE), but --data: ZEROTH_DATA is the folder in which names are looked up.\n"
-      "Defaults < recipe < file < environment < flags.",
+      "Every flag is also a key of --config files (batch_size = 128) and an environment\n"
+      "variable (ZEROTH_BATCH_SIZE), but --data: in the folder ZEROTH_DATA names are\n"
+      "looked up. Values in brackets hold where nothing else is said, with --recipe\n"
+      "quick. Defaults < recipe < file < environment < flags.",
       action, [flags, json] { return train((*flags)->said(), *json); });
   *flags = std::make_unique<SettingFlags>(command);
   command.add_flag("--json", *json, "print the result as JSON");

@@ -29,7 +29,10 @@ std::string kilobytes(std::int64_t bytes) {
 /// "32x32x16"
 std::string extents(const Shape& shape) {
   std::string text;
-  for (int axis = 0; axis < shape.rank(); ++axis) text += (axis > 0 ? "x" : "") + std::to_string(shape[axis]);
+  for (int axis = 0; axis < shape.rank(); ++axis) {
+    if (axis > 0) text += 'x';
+    text += std::to_string(shape[axis]);
+  }
   return text;
 }
 

@@ -110,12 +110,14 @@ std::vector<Assignment> read_config_text(const std::string& text, const std::str
 }
 
 std::vector<Assignment> read_config_file(const std::filesystem::path& path) {
+  const auto refuse = [&](const std::string& reason) {
+    fail(ErrorKind::usage, fmt::format("cannot read the configuration file {}: {}", path.string(), reason));
+  };
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) refuse("it is a folder");
   std::ifstream file(path, std::ios::binary);
-  std::string text;
-  if (file) text.assign(std::istreambuf_iterator<char>(file), {});
-  if (!file || file.bad() || std::filesystem::is_directory(path))
-    fail(ErrorKind::usage, fmt::format("cannot read the configuration file {}: {}", path.string(),
-                                       std::strerror(errno != 0 ? errno : EISDIR)));
+  if (!file) refuse(std::strerror(errno));
+  const std::string text(std::istreambuf_iterator<char>(file), {});
   return read_config_text(text, path.string());
 }
 

@@ -439,7 +439,8 @@ class Terminal(Workplace):
         for columns in (20, 40, 80, 200):
             shown = self.watch(columns, "train", *TINY, "--data", self.data, "--out", self.path(f"wide{columns}"),
                                "--epochs", "20", "--save-every", "0")
-            redrawn = [text for text in re.findall(r"\r\x1b\[K([^\r\n]*)", shown) if "loss" in text and "train," not in text]
+            found = re.findall(r"\r\x1b\[K([^\r\n]*)", shown.replace("\r\x1b[K", "\n\r\x1b[K"))
+            redrawn = [text for text in found if re.match(r"epoch \d+/\d+(  |$)", text)]
             self.assertTrue(redrawn, shown)
             for text in redrawn:
                 self.assertLess(len(text), columns)

@@ -5,7 +5,7 @@ set -eu
 
 packages="g++ cmake ninja-build git ca-certificates libarchive-dev libboost-context-dev libcli11-dev
   libcurl4-openssl-dev libdnnl-dev libfmt-dev libssl-dev libtomlplusplus-dev nlohmann-json3-dev"
-[ "${1:-}" != --tests ] || packages="$packages binutils catch2 python3 python3-numpy python3-torch"
+[ "${1:-}" != --tests ] || packages="$packages catch2 python3 python3-numpy python3-torch"
 
 if ! command -v dpkg-query > /dev/null; then
   echo "install-packages.sh knows Debian and its descendants; elsewhere install the equivalents of:" $packages >&2

@@ -237,14 +237,13 @@ __global__ void __launch_bounds__(kChannelThreads)
 /// First stage of the gradient: piece p leaves sum dy and sum dy * (x - mean) * inverse_std of its rows in
 /// pieces[p][0][C] and pieces[p][1][C]. `incoming.load<kPack>(i)` gives dy from element i on, in f32.
 template <class T, int kPack, class Incoming>
-__global__ void __launch_bounds__(kChannelThreads)
+__global__ void __launch_bounds__(kChannelThreads, 2)
     piece_gradients_kernel(Incoming incoming, const T* x, ChannelLayout layout, const float* mean,
                            const float* inverse_std, float* pieces) {
   ZEROTH_SHARED(float, slots, [2 * kPack][kChannelThreads]);
   const ChannelThread t = channel_thread<kPack>(layout);
-  float total[2 * kPack] = {}, center[kPack] = {}, scale[kPack] = {};
-  for (int e = 0; e < kPack && t.count > 0; ++e)
-    center[e] = mean[t.channel + e], scale[e] = inverse_std[t.channel + e];
+  float total[2 * kPack] = {}, center[kPack] = {};
+  for (int e = 0; e < kPack && t.count > 0; ++e) center[e] = mean[t.channel + e];
   constexpr int kUnroll = kChannelUnroll / 2;  // two tensors are read
   std::int64_t at = t.first * layout.channels + t.channel;
   const std::int64_t step = t.stride * layout.channels;
@@ -264,7 +263,7 @@ __global__ void __launch_bounds__(kChannelThreads)
       const Pack<float, kPack> gradient = incoming.template gradient<kPack>(dy[u]);
       for (int e = 0; e < kPack; ++e) {
         part[e] += gradient.value[e];
-        part[kPack + e] += gradient.value[e] * ((to_compute(loaded[u].value[e]) - center[e]) * scale[e]);
+        part[kPack + e] += gradient.value[e] * (to_compute(loaded[u].value[e]) - center[e]);
       }
     }
     for (int i = 0; i < 2 * kPack; ++i) total[i] += part[i];
@@ -280,8 +279,10 @@ __global__ void __launch_bounds__(kChannelThreads)
   }
   if (t.depth != 0 || t.channel >= layout.channels) return;
   float* to = pieces + std::int64_t{blockIdx.x} * 2 * layout.channels + t.channel;
-  for (int e = 0; e < kPack; ++e)
-    to[e] = slots[e][threadIdx.x], to[layout.channels + e] = slots[kPack + e][threadIdx.x];
+  for (int e = 0; e < kPack; ++e) {
+    to[e] = slots[e][threadIdx.x];
+    to[layout.channels + e] = slots[kPack + e][threadIdx.x] * inverse_std[t.channel + e];
+  }
 }
 
 /// dx = dy_scale * dy - shift - (x - mean) * x_scale: coefficients[0..2][C] of a channel, in this order.

@@ -16,6 +16,7 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kMaxLanes = 32;
 constexpr int kMaxGridY = 65535;
+constexpr std::int64_t kMaxPictures = 1024;  // at a time: more than a GPU holds blocks
 
 template <class T, int kPack>
 __global__ void __launch_bounds__(kThreads)
@@ -90,7 +91,7 @@ void forward(Context& context, const AvgPoolParams& a, ConstTensorView x, Tensor
   if (a.n == 0) return;
   with_pack(a, [&]<class T, int kPack>() {
     const auto packs = static_cast<int>(a.c / kPack), lanes = packs < kMaxLanes ? packs : kMaxLanes;
-    const dim3 grid(blocks_for(a.n, 1), blocks_for(packs, lanes, packs));
+    const dim3 grid(blocks_for(a.n, 1, kMaxPictures), blocks_for(packs, lanes, packs));
     launch(avg_pool_forward_kernel<T, kPack>, grid, dim3(kThreads), 0, context.stream(), x.as<T>(), y.as<T>(),
            a.n, a.h * a.w, a.c, lanes);
   });
@@ -99,7 +100,8 @@ void forward(Context& context, const AvgPoolParams& a, ConstTensorView x, Tensor
 void backward(Context& context, const AvgPoolParams& a, ConstTensorView dy, TensorView dx, GradMode mode) {
   if (a.n == 0) return;
   with_pack(a, [&]<class T, int kPack>() {
-    const dim3 grid(blocks_for(a.n, 1), blocks_for(a.h * a.w * a.c / kPack, kThreads, kMaxGridY));
+    const dim3 grid(blocks_for(a.n, 1, kMaxPictures),
+                    blocks_for(a.h * a.w * a.c / kPack, kThreads, kMaxGridY));
     const auto kernel = mode == GradMode::accumulate ? avg_pool_backward_kernel<T, kPack, true>
                                                      : avg_pool_backward_kernel<T, kPack, false>;
     launch(kernel, grid, dim3(kThreads), 0, context.stream(), dy.as<T>(), dx.as<T>(), a.n, a.h * a.w, a.c);

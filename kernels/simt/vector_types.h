@@ -2,6 +2,8 @@
 
 // CUDA's vector types, with CUDA's alignments: a vector of 2 or 4 is aligned like one load.
 
+#include "kernels/simt/language.h"
+
 #define ZEROTH_VECTOR_TYPE(scalar, name, align2, align4)                     \
   struct name##1 {                                                           \
     scalar x;                                                                \

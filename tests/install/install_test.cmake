@@ -30,7 +30,7 @@ if(CUDA_FOLDER)  # the loader does not know the toolkit's folder
 endif()
 
 run(ignored ${CMAKE_COMMAND} -G Ninja -S ${CONSUMER} -B ${consumer_build} -D CMAKE_PREFIX_PATH=${prefix}
-    -D CMAKE_CXX_COMPILER=${COMPILER} -D CMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER} -D CMAKE_BUILD_TYPE=Debug
+    -D CMAKE_CXX_COMPILER=${COMPILER} -D CMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER} -D CMAKE_BUILD_TYPE=None
     -D ZEROTH_WANTED=${VERSION})
 run(ignored ${CMAKE_COMMAND} --build ${consumer_build})
 run(text ${consumer_build}/consumer)

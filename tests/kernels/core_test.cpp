@@ -197,7 +197,7 @@ TEST_CASE("a context keeps one state of each type", "[core][context]") {
   CHECK(another.state<Counter>().value == 3);
 }
 
-TEST_CASE("--impl takes OPERATION=ROW", "[core][context]") {
+TEST_CASE("an implementation is chosen as OPERATION=ROW", "[core][context]") {
   Context context({DeviceKind::cpu, 0});
   CHECK(context.chosen_implementation("toy") == nullptr);
   context.choose_implementation("toy=reference");

@@ -26,17 +26,25 @@ class HostBackend final : public DeviceBackend {
     return data;
   }
   void release(int, void* data) const noexcept override { std::free(data); }
-  void fill_zero(void* data, std::size_t bytes, Stream) const override { std::memset(data, 0, bytes); }
+  void fill_zero(void* data, std::size_t bytes, Stream) const override {
+    if (bytes > 0) std::memset(data, 0, bytes);
+  }
   void copy_to_device(void* to, const void* from, std::size_t bytes, Stream) const override {
-    std::memcpy(to, from, bytes);
+    copy(to, from, bytes);
   }
   void copy_to_host(void* to, const void* from, std::size_t bytes, Stream) const override {
-    std::memcpy(to, from, bytes);
+    copy(to, from, bytes);
   }
   void copy_on_device(void* to, const void* from, std::size_t bytes, Stream) const override {
-    std::memcpy(to, from, bytes);
+    copy(to, from, bytes);
   }
   void synchronize(Stream) const override {}
+
+ private:
+  /// An empty tensor has no address, which memcpy may not be given.
+  static void copy(void* to, const void* from, std::size_t bytes) {
+    if (bytes > 0) std::memcpy(to, from, bytes);
+  }
 };
 
 }  // namespace

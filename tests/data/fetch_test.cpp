@@ -106,7 +106,7 @@ struct Loopback {
 
 }  // namespace
 
-TEST_CASE("fetch brings, checks and unpacks; a second fetch does nothing", "[fetch]") {
+TEST_CASE("fetch brings, checks and unpacks, a second fetch does nothing", "[fetch]") {
   Loopback net;
   std::vector<FetchPhase> phases;
   std::uint64_t last_unpacked = 0, total = 0;

@@ -10,7 +10,7 @@ TEST_CASE("every max_pool row agrees with the reference", "[kernels][max_pool]")
   check_cases(max_pool_cases());
 }
 
-TEST_CASE("max_pool finds the first maximum; outside never wins", "[kernels][max_pool]") {
+TEST_CASE("max_pool finds the first maximum, outside never wins", "[kernels][max_pool]") {
   constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
   Context context({DeviceKind::cpu, 0});
   const auto winner_of = [&](const std::vector<double>& picture) {

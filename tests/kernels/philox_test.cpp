@@ -58,7 +58,7 @@ TEST_CASE("uniform_below covers its range evenly", "[core][philox]") {
   for (const int hits : count) CHECK(std::abs(hits - kDraws / 9) < 6 * 94);
 }
 
-TEST_CASE("uniform_unit lies in (0, 1]", "[core][philox]") {
+TEST_CASE("uniform_unit lies above 0 and up to 1", "[core][philox]") {
   CHECK(uniform_unit(0) > 0.0f);
   CHECK(uniform_unit(0) == 1.0f / 16777216.0f);
   CHECK(uniform_unit(0xffffffff) == 1.0f);

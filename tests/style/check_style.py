@@ -1,4 +1,5 @@
-"""Rules that no compiler checks: file lengths, who may include whom, launches without chevrons, no notes to self.
+"""Rules that no compiler checks: file lengths, who may include whom, launches without chevrons, test names that
+CTest can pass on, no notes to self.
 
     check_style.py ROOT
 """
@@ -19,6 +20,9 @@ MAY_INCLUDE = {
     "apps": {"apps", "models", "data", "engine", "kernels"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"(?P<folder>[a-z]+)/', re.MULTILINE)
+TEST_NAME = re.compile(r'^(?:TEST_CASE|TEMPLATE_TEST_CASE)\(\s*"((?:[^"\\]|\\.)*)"', re.MULTILINE)
+# CMake splits lists of names at ";" unless a bracket is open; Catch takes "-" for an option and "~" for "not".
+UNFIT_TEST_NAME = re.compile(r"^[-~]|[\[\];*\\]")
 CPLUSPLUS = {".h", ".cpp", ".cuh", ".cu"}
 CHEVRONS = "<" * 3
 NOTE = re.compile("|".join([r"\bTO" + r"DO\b", r"\bFIX" + r"ME\b", r"\bX" + r"XX\b"]))
@@ -40,8 +44,11 @@ def check_file(root, path):
         yield f"{name}: kernels start with launch(), not with {CHEVRONS}"
     allowed = MAY_INCLUDE.get(name.parts[0])
     for include in INCLUDE.finditer(text):
-        if allowed is not None and include["folder"] in MAY_INCLUDE.keys() | {"tests"} and include["folder"] not in allowed:
+        if allowed and include["folder"] in {*MAY_INCLUDE, "tests"} - allowed:
             yield f"{name}: {name.parts[0]}/ may not include {include['folder']}/"
+    for test in TEST_NAME.findall(text):
+        if UNFIT_TEST_NAME.search(test):
+            yield f'{name}: CTest cannot pass on the test name "{test}"'
     if path.suffix in {".h", ".cuh"} and "#pragma once" not in text:
         yield f"{name}: a header without #pragma once"
 

@@ -28,6 +28,8 @@ class CheckStyle(unittest.TestCase):
             ("not with", "kernels/relu/native.cu", chevrons),
             ("note to self", "apps/a.cpp", "// TO" + "DO: later\n"),
             ("without #pragma once", "data/a.h", "int x;\n"),
+            ("cannot pass on", "tests/a.cpp", 'TEST_CASE("in (0, 1]", "[a]") {}\n'),
+            ("cannot pass on", "tests/a.cpp", 'TEST_CASE("--flag is refused") {}\n'),
             ("no newline", "data/a.cpp", "int x;"),
             ("no sources", "elsewhere/a.cpp", ""),
         ]:

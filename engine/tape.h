@@ -49,8 +49,8 @@ class Tape {
     nodes_.push_back(std::make_unique<NodeOf<Node>>(std::move(node)));
   }
 
-  /// Runs every node backwards, starting from the gradient `seed` of `output`. Parameters that no gradient
-  /// reached end with zeros.
+  /// Runs every node backwards, starting from the gradient `seed` of `output`, whose storage may be written
+  /// to. Parameters that took part and that no gradient reached end with zeros.
   void backward(const Variable& output, Tensor seed);
 
   // For nodes, while backward() runs:

@@ -68,6 +68,7 @@ void batch_norm_forward_training(Context& context, const BatchNormParams& params
   check_channels(kName, "running_var", running_var, params);
   check_channels(kName, "mean", mean, params);
   check_channels(kName, "inverse_std", inverse_std, params);
+  check_workspace(kName, workspace, row.workspace(context, params));
   row.forward_training(context, params, x, gamma, beta, running_mean, running_var, y, mean, inverse_std,
                        workspace);
 }
@@ -83,6 +84,7 @@ void batch_norm_forward_inference(Context& context, const BatchNormParams& param
   check_channels(kName, "beta", beta, params);
   check_channels(kName, "running_mean", running_mean, params);
   check_channels(kName, "running_var", running_var, params);
+  check_workspace(kName, workspace, row.workspace(context, params));
   row.forward_inference(context, params, x, gamma, beta, running_mean, running_var, y, workspace);
 }
 
@@ -103,6 +105,7 @@ void batch_norm_backward(Context& context, const BatchNormParams& params, ConstT
     check_channels(kName, "dgamma", dgamma, params);
     check_channels(kName, "dbeta", dbeta, params);
   }
+  check_workspace(kName, workspace, row.workspace(context, params));
   row.backward(context, params, dy, x, gamma, mean, inverse_std, dx, dx_mode, dgamma, dbeta, parameter_mode,
                workspace);
 }

@@ -45,6 +45,7 @@ void conv2d_forward(Context& context, const Conv2dParams& params, ConstTensorVie
   check_operand("conv2d", "x", x, params.x_shape(), params.dtype);
   check_operand("conv2d", "w", w, params.w_shape(), params.dtype);
   check_operand("conv2d", "y", y, params.y_shape(), params.dtype);
+  check_workspace("conv2d", workspace, row.workspace(context, params, Conv2dPass::forward));
   row.forward(context, params, x, w, y, workspace);
 }
 
@@ -55,6 +56,8 @@ void conv2d_backward_data(Context& context, const Conv2dParams& params, ConstTen
   check_operand("conv2d backward data", "dy", dy, params.y_shape(), params.dtype);
   check_operand("conv2d backward data", "w", w, params.w_shape(), params.dtype);
   check_operand("conv2d backward data", "dx", dx, params.x_shape(), params.dtype);
+  check_workspace("conv2d backward data", workspace,
+                  row.workspace(context, params, Conv2dPass::backward_data));
   row.backward_data(context, params, dy, w, dx, mode, workspace);
 }
 
@@ -65,6 +68,8 @@ void conv2d_backward_weight(Context& context, const Conv2dParams& params, ConstT
   check_operand("conv2d backward weight", "x", x, params.x_shape(), params.dtype);
   check_operand("conv2d backward weight", "dy", dy, params.y_shape(), params.dtype);
   check_operand("conv2d backward weight", "dw", dw, params.w_shape(), params.dtype);
+  check_workspace("conv2d backward weight", workspace,
+                  row.workspace(context, params, Conv2dPass::backward_weight));
   row.backward_weight(context, params, x, dy, dw, mode, workspace);
 }
 

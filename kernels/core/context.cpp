@@ -22,7 +22,15 @@ std::size_t size_class(std::size_t bytes) {
 Allocator::Allocator(Device device) : device_(device) {}
 
 Allocator::~Allocator() {
-  for (const auto& [bytes, data] : free_) backend(device_.kind).release(device_.index, data);
+  release_cached();
+}
+
+void Allocator::release_cached() noexcept {
+  for (const auto& [bytes, data] : free_) {
+    backend(device_.kind).release(device_.index, data);
+    reserved_ -= bytes;
+  }
+  free_.clear();
 }
 
 void* Allocator::allocate(std::size_t bytes) {
@@ -32,7 +40,14 @@ void* Allocator::allocate(std::size_t bytes) {
     data = block->second;
     free_.erase(block);
   } else {
-    data = backend(device_.kind).allocate(device_.index, size);
+    try {
+      data = backend(device_.kind).allocate(device_.index, size);
+    } catch (const Error&) {
+      // Blocks that wait for their size class may hold what is missing.
+      if (free_.empty()) throw;
+      release_cached();
+      data = backend(device_.kind).allocate(device_.index, size);
+    }
     reserved_ += size;
   }
   in_use_ += size;

@@ -31,6 +31,8 @@ class Allocator {
   void reset_peak() { peak_ = in_use_; }
 
  private:
+  void release_cached() noexcept;
+
   Device device_;
   std::multimap<std::size_t, void*> free_;
   std::size_t in_use_ = 0, peak_ = 0, reserved_ = 0;

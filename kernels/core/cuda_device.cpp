@@ -30,6 +30,9 @@ std::string why_unavailable() {
   return count > 0 ? "" : "no CUDA device in this machine; train with --device cpu";
 }
 
+/// The oldest architecture that kernels are compiled for (see CMAKE_CUDA_ARCHITECTURES): Ampere.
+constexpr int kOldestMajor = 8;
+
 /// Memory and streams of NVIDIA GPUs through the CUDA runtime.
 class CudaBackend final : public DeviceBackend {
  public:
@@ -43,6 +46,14 @@ class CudaBackend final : public DeviceBackend {
     if (device_index >= count)
       fail(ErrorKind::device, fmt::format("no device cuda:{}: this machine has {} CUDA device{}",
                                           device_index, count, count == 1 ? "" : "s"));
+    int major = 0;
+    check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device_index),
+          "cudaDeviceGetAttribute");
+    if (major < kOldestMajor)
+      fail(ErrorKind::device,
+           fmt::format(
+               "cuda:{} has compute capability {}.x, the kernels need {}.0 or newer; train with --device cpu",
+               device_index, major, kOldestMajor));
     check(cudaSetDevice(device_index), "cudaSetDevice");
     cudaStream_t stream = nullptr;
     check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");

@@ -48,7 +48,9 @@ constexpr const char* name_of(DType dtype) {
 }
 
 template <class T>
-inline constexpr DType dtype_of = DType::f64;
+extern const DType dtype_of;  // defined for the element types alone
+template <>
+inline constexpr DType dtype_of<double> = DType::f64;
 template <>
 inline constexpr DType dtype_of<float> = DType::f32;
 template <>

@@ -19,4 +19,10 @@ void check_operand(const char* operation, const char* operand, ConstTensorView v
          fmt::format("{}: {} does not start on a {}-byte boundary", operation, operand, kOperandAlignment));
 }
 
+void check_workspace(const char* operation, Workspace workspace, std::size_t needed) {
+  if (workspace.bytes < needed || (needed > 0 && workspace.data == nullptr))
+    fail(ErrorKind::usage, fmt::format("{}: the workspace has {} bytes, {} are needed", operation,
+                                       workspace.data == nullptr ? 0 : workspace.bytes, needed));
+}
+
 }  // namespace zeroth

@@ -55,6 +55,9 @@ struct Workspace {
   std::size_t bytes = 0;
 };
 
+/// Throws Error(usage), naming operation and both sizes, unless the workspace has at least `needed` bytes.
+void check_workspace(const char* operation, Workspace workspace, std::size_t needed);
+
 /// What a backward kernel does with a gradient buffer: leave it alone (the pointer may be null), write it, or
 /// add to it. So nobody zeroes buffers.
 enum class GradMode : std::uint8_t { skip, overwrite, accumulate };

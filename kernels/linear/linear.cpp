@@ -37,6 +37,7 @@ void linear_forward(Context& context, const LinearParams& params, ConstTensorVie
   check_operand("linear", "w", w, {params.k, params.c}, params.dtype);
   check_operand("linear", "bias", bias, {params.k}, statistics_dtype(params.dtype));
   check_operand("linear", "y", y, {params.n, params.k}, params.dtype);
+  check_workspace("linear", workspace, row.workspace(context, params));
   row.forward(context, params, x, w, bias, y, workspace);
 }
 
@@ -47,6 +48,7 @@ void linear_backward_data(Context& context, const LinearParams& params, ConstTen
   check_operand("linear backward data", "dy", dy, {params.n, params.k}, params.dtype);
   check_operand("linear backward data", "w", w, {params.k, params.c}, params.dtype);
   check_operand("linear backward data", "dx", dx, {params.n, params.c}, params.dtype);
+  check_workspace("linear backward data", workspace, row.workspace(context, params));
   row.backward_data(context, params, dy, w, dx, mode, workspace);
 }
 
@@ -59,6 +61,7 @@ void linear_backward_weight(Context& context, const LinearParams& params, ConstT
   check_operand("linear backward weight", "dy", dy, {params.n, params.k}, params.dtype);
   check_operand("linear backward weight", "dw", dw, {params.k, params.c}, params.dtype);
   check_operand("linear backward weight", "dbias", dbias, {params.k}, statistics_dtype(params.dtype));
+  check_workspace("linear backward weight", workspace, row.workspace(context, params));
   row.backward_weight(context, params, x, dy, dw, dbias, mode, workspace);
 }
 

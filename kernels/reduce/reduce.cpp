@@ -48,9 +48,7 @@ void reduce_forward(Context& context, const ReduceParams& params, ConstTensorVie
   check_operand("reduce", "x", x, x.shape, params.dtype);
   check_operand("reduce", "result", result, {1}, statistics_dtype(params.dtype));
   const ReduceRow& row = select(context, params);
-  if (const std::size_t needed = row.workspace(context, params); workspace.bytes < needed)
-    fail(ErrorKind::usage,
-         fmt::format("reduce: the workspace has {} bytes, {} are needed", workspace.bytes, needed));
+  check_workspace("reduce", workspace, row.workspace(context, params));
   row.forward(context, params, x, result, workspace);
 }
 

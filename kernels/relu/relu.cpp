@@ -18,6 +18,7 @@ const ReluRow& select(const Context& context, const ReluParams& params) {
 
 void relu_forward(Context& context, ConstTensorView x, TensorView y) {
   const ReluParams params{x.elements(), x.dtype};
+  check_operand("relu", "x", x, x.shape, x.dtype);
   check_operand("relu", "y", y, x.shape, x.dtype);
   select(context, params).forward(context, params, x, y);
 }
@@ -25,6 +26,7 @@ void relu_forward(Context& context, ConstTensorView x, TensorView y) {
 void relu_backward(Context& context, ConstTensorView dy, ConstTensorView y, TensorView dx, GradMode mode) {
   if (mode == GradMode::skip) return;
   const ReluParams params{y.elements(), y.dtype};
+  check_operand("relu backward", "y", y, y.shape, y.dtype);
   check_operand("relu backward", "dy", dy, y.shape, y.dtype);
   check_operand("relu backward", "dx", dx, y.shape, y.dtype);
   select(context, params).backward(context, params, dy, y, dx, mode);

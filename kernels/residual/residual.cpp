@@ -83,6 +83,7 @@ void residual_backward(Context& context, const ResidualParams& params, ConstTens
   if (df_mode != GradMode::skip) check_elements(kName, "df", df, params);
   if (dshortcut_mode != GradMode::skip) check_elements(kName, "dshortcut", dshortcut, params);
   if (dalpha_mode != GradMode::skip) check_alpha(kName, "dalpha", dalpha, params);
+  check_workspace(kName, workspace, row.workspace(context, params));
   row.backward(context, params, dy, f, y, alpha, df, df_mode, dshortcut, dshortcut_mode, dalpha, dalpha_mode,
                workspace);
 }

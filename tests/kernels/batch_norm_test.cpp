@@ -95,8 +95,9 @@ TEST_CASE("batch_norm takes pictures as rows", "[kernels][batch_norm]") {
   const Operand c(context, DType::f32, {3}, {1, 2, 3});
   const Operand y_flat = Operand::unset(context, DType::f32, {12, 3});
   const Operand y_pictures = Operand::unset(context, DType::f32, {1, 3, 4, 3});
-  batch_norm_forward_inference(context, params, flat, c, c, c, c, y_flat, {});
-  batch_norm_forward_inference(context, params, pictures, c, c, c, c, y_pictures, {});
+  const Workspace workspace = context.scratch(batch_norm_workspace(context, params));
+  batch_norm_forward_inference(context, params, flat, c, c, c, c, y_flat, workspace);
+  batch_norm_forward_inference(context, params, pictures, c, c, c, c, y_pictures, workspace);
   CHECK(y_flat.values() == y_pictures.values());
 }
 

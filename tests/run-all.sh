@@ -1,6 +1,7 @@
 #!/bin/bash
 # Runs every test: a release build with CUDA where it is found, then address and undefined behaviour sanitizers,
-# then thread sanitizer on the CUDA kernels run on the host. Installs the packages that are missing.
+# then thread sanitizer on the CUDA kernels run on the host (OpenMP keeps to one thread there: the sanitizer does not
+# see its barriers). Installs the packages that are missing.
 #   bash tests/run-all.sh [PRESET...]     default: default debug-asan tsan
 set -u -o pipefail
 cd "$(dirname "$0")/.."

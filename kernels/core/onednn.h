@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <dnnl.hpp>
+#include <omp.h>
 #include <string>
 
 #include "kernels/core/error.h"
@@ -11,6 +12,13 @@ namespace zeroth::cpu {
 
 /// oneDNN's engine and stream: one a Context, made on first use through Context::state<OneDnn>().
 struct OneDnn {
+  /// oneDNN plans barriers for omp_get_max_threads() threads and spins for ever where OpenMP starts fewer of
+  /// them, as it does above OMP_THREAD_LIMIT and with OMP_DYNAMIC.
+  OneDnn() {
+    omp_set_dynamic(0);
+    if (omp_get_max_threads() > omp_get_thread_limit()) omp_set_num_threads(omp_get_thread_limit());
+  }
+
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream{engine};
 

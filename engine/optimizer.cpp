@@ -36,22 +36,24 @@ void Optimizer::set_rates(const std::array<GroupRates, kParameterGroups>& rates)
 
 void Optimizer::step() {
   ++steps_taken_;
-  const Tensor &values = store_.flat_values(), &gradients = store_.flat_gradients();
+  const Tensor& values = store_.flat_values();
+  const FlatParams flat{values.elements(), kParameterGroups, values.dtype(), store_.working_dtype()};
+  FlatParameters parameters{values, store_.flat_gradients(), store_.group_of_segment(), rates_};
+  if (store_.mixed()) {
+    parameters.working_weights = store_.flat_working_values();
+    parameters.working_gradients = store_.flat_working_gradients();
+  }
   if (config_.kind == OptimizerKind::sgd) {
-    const SgdParams params{values.elements(), kParameterGroups, config_.momentum, config_.nesterov,
-                           values.dtype()};
-    sgd_step(context_, params, values, gradients,
-             moments_.empty() ? TensorView() : TensorView(moments_[0].value), store_.group_of_segment(),
-             rates_);
+    const SgdParams params{flat, config_.momentum, config_.nesterov};
+    sgd_step(context_, params, parameters,
+             moments_.empty() ? TensorView() : TensorView(moments_[0].value));
     return;
   }
   const auto number = static_cast<std::int32_t>(steps_taken_);
   step_.copy_from(context_, std::as_bytes(std::span(&number, 1)));
-  const AdamwParams params{values.elements(), kParameterGroups, config_.beta1,
-                           config_.beta2,     config_.eps,      config_.kind == OptimizerKind::adamw,
-                           values.dtype()};
-  adamw_step(context_, params, values, gradients, moments_[0].value, moments_[1].value,
-             store_.group_of_segment(), rates_, step_);
+  const AdamwParams params{flat, config_.beta1, config_.beta2, config_.eps,
+                           config_.kind == OptimizerKind::adamw};
+  adamw_step(context_, params, parameters, moments_[0].value, moments_[1].value, step_);
 }
 
 }  // namespace zeroth

@@ -1,5 +1,6 @@
 #include "engine/parameters.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -67,7 +68,7 @@ void initialise(const Parameter& parameter, std::uint64_t seed, std::uint32_t in
 Parameter& ParameterStore::add(std::string name, const Shape& shape, ParameterGroup group,
                                Initialisation initialisation) {
   require(!values_.defined(), "parameters are added before the store is materialised");
-  parameters_.push_back({std::move(name), shape, group, initialisation, flat_elements_, {}, {}});
+  parameters_.push_back({std::move(name), shape, group, initialisation, flat_elements_, {}, {}, {}, {}});
   flat_elements_ += padded(shape.elements());
   return parameters_.back();
 }
@@ -79,8 +80,14 @@ StateTensor& ParameterStore::add_state(std::string name, const Shape& shape, dou
   return state_.back();
 }
 
-void ParameterStore::materialise(Context& context, std::uint64_t seed, DType dtype) {
+void ParameterStore::materialise(Context& context, std::uint64_t seed, DType working) {
   require(!values_.defined(), "a parameter store is materialised once");
+  working_dtype_ = working;
+  const DType dtype = statistics_dtype(working);
+  const bool mixed = working != dtype;
+  const auto has_working_copy = [mixed](const Parameter& parameter) {
+    return mixed && parameter.group == ParameterGroup::weight;
+  };
   dispatch_reference(dtype, [&]<class T>(TypeTag<T>) {
     std::vector<T> values(static_cast<std::size_t>(flat_elements_)),
         state(static_cast<std::size_t>(state_elements_));
@@ -90,7 +97,8 @@ void ParameterStore::materialise(Context& context, std::uint64_t seed, DType dty
       initialise(parameter, seed, index++, values.data() + parameter.offset);
       std::fill_n(groups.begin() + parameter.offset / kParameterSegment,
                   padded(parameter.shape.elements()) / kParameterSegment,
-                  static_cast<std::uint8_t>(parameter.group));
+                  static_cast<std::uint8_t>(static_cast<int>(parameter.group) |
+                                            (has_working_copy(parameter) ? kWorkingSegment : 0)));
     }
     for (const StateTensor& tensor : state_)
       std::fill_n(state.begin() + tensor.offset, tensor.shape.elements(), static_cast<T>(tensor.initial));
@@ -100,11 +108,31 @@ void ParameterStore::materialise(Context& context, std::uint64_t seed, DType dty
         Tensor::from_host<std::uint8_t>(context, {flat_elements_ / kParameterSegment}, groups);
   });
   gradients_ = Tensor::zeros(context, {flat_elements_}, dtype);
+  if (mixed) {
+    working_values_ = Tensor::zeros(context, {flat_elements_}, working);
+    working_gradients_ = Tensor::zeros(context, {flat_elements_}, working);
+  }
   for (Parameter& parameter : parameters_) {
     parameter.value = values_.range(parameter.offset, parameter.shape);
     parameter.gradient = gradients_.range(parameter.offset, parameter.shape);
+    const bool copy = has_working_copy(parameter);
+    parameter.working_value =
+        copy ? working_values_.range(parameter.offset, parameter.shape) : parameter.value;
+    parameter.working_gradient =
+        copy ? working_gradients_.range(parameter.offset, parameter.shape) : parameter.gradient;
   }
   for (StateTensor& tensor : state_) tensor.value = state_values_.range(tensor.offset, tensor.shape);
+  refresh_working_values(context);
+}
+
+void ParameterStore::refresh_working_values(Context& context) {
+  if (!mixed()) return;
+  const std::vector<float> values = values_.to_host<float>(context);
+  dispatch_storage(working_dtype_, [&]<class W>(TypeTag<W>) {
+    std::vector<W> narrow(values.size());
+    std::transform(values.begin(), values.end(), narrow.begin(), from_compute<W>);
+    working_values_.copy_from(context, std::as_bytes(std::span(narrow)));
+  });
 }
 
 std::int64_t ParameterStore::count() const {

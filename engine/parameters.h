@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "engine/tensor.h"
-#include "kernels/core/parameter_segment.h"
+#include "kernels/core/flat_parameters.h"
 
 namespace zeroth {
 
@@ -34,6 +34,9 @@ struct Parameter {
   Initialisation initialisation;
   std::int64_t offset = 0;  ///< elements from the start of the flat buffers, a multiple of kParameterSegment
   Tensor value, gradient;
+  /// What operations read and write: in mixed precision the 16-bit copies of weights, otherwise `value` and
+  /// `gradient` themselves.
+  Tensor working_value, working_gradient;
 };
 
 /// A tensor of a network that is state and not trained, such as a running mean: a slice of the flat state
@@ -54,9 +57,17 @@ class ParameterStore {
   Parameter& add(std::string name, const Shape& shape, ParameterGroup group, Initialisation initialisation);
   StateTensor& add_state(std::string name, const Shape& shape, double initial);
 
-  /// Allocates the buffers (dtype f32, or f64 for checks against double precision) and initialises every
-  /// parameter from Philox: parameter i draws from (seed, i), so its numbers depend on no other parameter.
-  void materialise(Context& context, std::uint64_t seed, DType dtype = DType::f32);
+  /// Allocates the buffers and initialises every parameter from Philox: parameter i draws from (seed, i), so
+  /// its numbers depend on no other parameter. `working` is the storage dtype of activations: f32; bf16 or f16
+  /// for mixed precision, where the parameters of ParameterGroup::weight have a copy in that dtype and
+  /// everything else stays f32; f64 for checks in double precision, where all is f64.
+  void materialise(Context& context, std::uint64_t seed, DType working = DType::f32);
+
+  /// The storage dtype of activations.
+  DType working_dtype() const { return working_dtype_; }
+  bool mixed() const { return working_values_.defined(); }
+  /// After the values have been written by anybody but an optimizer: narrows them to the working copies.
+  void refresh_working_values(Context& context);
 
   /// Trainable scalars, gaps not counted.
   std::int64_t count() const;
@@ -66,14 +77,19 @@ class ParameterStore {
   const std::deque<StateTensor>& state() const { return state_; }
   const Tensor& flat_values() const { return values_; }
   const Tensor& flat_gradients() const { return gradients_; }
-  /// u8, one entry for each kParameterSegment elements of the flat buffers.
+  /// In mixed precision, laid out as the values are, with only the working parameters in use; else undefined.
+  const Tensor& flat_working_values() const { return working_values_; }
+  const Tensor& flat_working_gradients() const { return working_gradients_; }
+  /// u8, one entry for each kParameterSegment elements of the flat buffers, as FlatParameters has it.
   const Tensor& group_of_segment() const { return group_of_segment_; }
 
  private:
   std::deque<Parameter> parameters_;
   std::deque<StateTensor> state_;
   std::int64_t flat_elements_ = 0, state_elements_ = 0;
+  DType working_dtype_ = DType::f32;
   Tensor values_, gradients_, group_of_segment_, state_values_;
+  Tensor working_values_, working_gradients_;
 };
 
 }  // namespace zeroth

@@ -13,11 +13,12 @@ Variable Tape::input(Tensor value) {
 }
 
 Variable Tape::parameter(Parameter& parameter) {
-  if (!training()) return {parameter.value, -1};
+  const Tensor& value = parameter.working_value;
+  if (!training()) return {value, -1};
   const auto [found, inserted] = parameter_slots_.try_emplace(&parameter, -1);
   if (inserted)
-    found->second = add_slot({parameter.shape, parameter.value.dtype(), parameter.gradient, false, true});
-  return {parameter.value, found->second};
+    found->second = add_slot({parameter.shape, value.dtype(), parameter.working_gradient, false, true});
+  return {value, found->second};
 }
 
 Variable Tape::result(Tensor value, bool wants) {

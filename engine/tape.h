@@ -38,7 +38,7 @@ class Tape {
   Variable constant(Tensor value) { return {std::move(value), -1}; }
   /// A leaf whose gradient is read with gradient() after backward().
   Variable input(Tensor value);
-  /// A parameter: its gradient goes straight into its slice of the flat gradient buffer.
+  /// A parameter, in its working dtype: its gradient goes straight into its slice of the flat buffer.
   Variable parameter(Parameter& parameter);
 
   /// An operation's result. It gets a slot when training and one of the operands `wants` a gradient.

@@ -14,7 +14,7 @@ namespace {
 
 /// The augmentation of a batch of `rows` pictures of `set`; evaluation only normalises.
 AugmentParams augment_params(const PictureSet& set, std::int64_t rows, const TrainerConfig& config,
-                             bool training) {
+                             DType dtype, bool training) {
   const Shape& shape = set.pictures.shape();
   AugmentParams params{};
   params.pictures = shape[0];
@@ -22,6 +22,7 @@ AugmentParams augment_params(const PictureSet& set, std::int64_t rows, const Tra
   params.h = shape[1];
   params.w = shape[2];
   params.c = shape[3];
+  params.dtype = dtype;
   params.flip = training && config.flip;
   params.crop_padding = training ? config.crop_padding : 0;
   for (std::size_t c = 0; c < 4; ++c) {
@@ -87,8 +88,9 @@ void Trainer::step() {
                                    ConstTensorView(order_on_device_.slice(begin, config_.batch_size)).data,
                                    indices.bytes(), context_.stream());
 
-  const AugmentParams params = augment_params(train_, config_.batch_size, config_, true);
-  const Tensor x = Tensor::empty(context_, {params.n, params.h, params.w, params.c}, DType::f32);
+  const AugmentParams params =
+      augment_params(train_, config_.batch_size, config_, network_.store().working_dtype(), true);
+  const Tensor x = Tensor::empty(context_, {params.n, params.h, params.w, params.c}, params.dtype);
   augment_forward(context_, params, train_.pictures, train_.labels, indices_, key_, x, labels_);
 
   std::array<GroupRates, kParameterGroups> rates = config_.rates;
@@ -129,8 +131,9 @@ Evaluation evaluate(Context& context, Network& network, const PictureSet& set, c
     const std::span<const std::int32_t> batch =
         std::span(all).subspan(begin, std::min<std::size_t>(kEvaluationBatch, all.size() - begin));
     const auto rows = static_cast<std::int64_t>(batch.size());
-    const AugmentParams params = augment_params(set, rows, config, false);
-    const Tensor x = Tensor::empty(context, {rows, params.h, params.w, params.c}, DType::f32);
+    const AugmentParams params =
+        augment_params(set, rows, config, network.store().working_dtype(), false);
+    const Tensor x = Tensor::empty(context, {rows, params.h, params.w, params.c}, params.dtype);
     const Tensor labels = Tensor::empty(context, {rows}, DType::i32);
     const Tensor batch_indices = Tensor::from_host<std::int32_t>(context, {rows}, batch);
     augment_forward(context, params, set.pictures, set.labels, batch_indices, key, x, labels);
@@ -161,6 +164,7 @@ std::vector<NamedTensor> Trainer::tensors() const {
 }
 
 void Trainer::resume_at(std::int64_t steps) {
+  network_.store().refresh_working_values(context_);
   optimizer_.set_steps_taken(steps);
   order_epoch_ = -1;
 }

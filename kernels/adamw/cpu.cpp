@@ -2,7 +2,7 @@
 #include <experimental/simd>
 
 #include "kernels/adamw/adamw.h"
-#include "kernels/core/parallel.h"
+#include "kernels/core/for_each_segment.h"
 
 namespace zeroth::cpu {
 
@@ -50,30 +50,26 @@ void update_segment(float* w, const float* gradient, float* m, float* v, float l
   }
 }
 
-template <bool kDecoupled>
-void update(const AdamwParams& params, float* w, const float* gradient, float* m, float* v,
-            const std::uint8_t* group, const float* rate, std::int32_t step) {
-  const Coefficients shared = coefficients(params, step);
-  parallel_for(params.elements / kParameterSegment, kParameterSegment,
-               [=](std::int64_t begin, std::int64_t end) {
-                 for (std::int64_t segment = begin; segment < end; ++segment) {
-                   const std::int64_t first = segment * kParameterSegment;
-                   const float* group_rate = rate + 2 * group[segment];
-                   update_segment<kDecoupled>(w + first, gradient + first, m + first, v + first,
-                                              group_rate[0], group_rate[1], shared);
-                 }
-               });
-}
-
 bool supports(const AdamwParams& params) {
   return params.dtype == DType::f32;
 }
 
-void step(Context&, const AdamwParams& params, TensorView weights, ConstTensorView gradients, TensorView m,
-          TensorView v, ConstTensorView group_of_segment, ConstTensorView rates, ConstTensorView step_view) {
+template <bool kDecoupled>
+void update(const AdamwParams& params, const FlatParameters& parameters, TensorView m_view, TensorView v_view,
+            std::int32_t step) {
+  float *w = parameters.weights.as<float>(), *m = m_view.as<float>(), *v = v_view.as<float>();
+  const Coefficients shared = coefficients(params, step);
+  for_each_segment(params, parameters,
+                   [=](std::int64_t first, const float* gradient, float learning_rate, float decay) {
+                     update_segment<kDecoupled>(w + first, gradient, m + first, v + first, learning_rate,
+                                                decay, shared);
+                   });
+}
+
+void step(Context&, const AdamwParams& params, const FlatParameters& parameters, TensorView m, TensorView v,
+          ConstTensorView step_view) {
   const auto run = params.decoupled ? update<true> : update<false>;
-  run(params, weights.as<float>(), gradients.as<float>(), m.as<float>(), v.as<float>(),
-      group_of_segment.as<std::uint8_t>(), rates.as<float>(), *step_view.as<std::int32_t>());
+  run(params, parameters, m, v, *step_view.as<std::int32_t>());
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "kernels/core/parallel.h"
+#include "kernels/core/for_each_segment.h"
 #include "kernels/sgd/sgd.h"
 
 namespace zeroth::cpu {
@@ -27,32 +27,26 @@ void update_segment(float* __restrict w, const float* __restrict gradient, float
   }
 }
 
-template <Form kForm>
-void update(const SgdParams& params, float* w, const float* gradient, float* buffer,
-            const std::uint8_t* group, const float* rate) {
-  const auto momentum = static_cast<float>(params.momentum);
-  parallel_for(
-      params.elements / kParameterSegment, kParameterSegment, [=](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t segment = begin; segment < end; ++segment) {
-          const std::int64_t first = segment * kParameterSegment;
-          const float* group_rate = rate + 2 * group[segment];
-          update_segment<kForm>(w + first, gradient + first, kForm == Form::plain ? nullptr : buffer + first,
-                                {group_rate[0], group_rate[1], momentum});
-        }
-      });
-}
-
 bool supports(const SgdParams& params) {
   return params.dtype == DType::f32;
 }
 
-void step(Context&, const SgdParams& params, TensorView weights, ConstTensorView gradients,
-          TensorView momentum_buffer, ConstTensorView group_of_segment, ConstTensorView rates) {
+template <Form kForm>
+void update(const SgdParams& params, const FlatParameters& parameters, TensorView momentum_buffer) {
+  float *w = parameters.weights.as<float>(), *buffer = momentum_buffer.as<float>();
+  const auto momentum = static_cast<float>(params.momentum);
+  for_each_segment(params, parameters,
+                   [=](std::int64_t first, const float* gradient, float learning_rate, float decay) {
+                     update_segment<kForm>(w + first, gradient, kForm == Form::plain ? nullptr : buffer + first,
+                                           {learning_rate, decay, momentum});
+                   });
+}
+
+void step(Context&, const SgdParams& params, const FlatParameters& parameters, TensorView momentum_buffer) {
   const auto run = params.momentum == 0.0 ? update<Form::plain>
                    : params.nesterov      ? update<Form::nesterov>
                                           : update<Form::momentum>;
-  run(params, weights.as<float>(), gradients.as<float>(), momentum_buffer.as<float>(),
-      group_of_segment.as<std::uint8_t>(), rates.as<float>());
+  run(params, parameters, momentum_buffer);
 }
 
 }  // namespace

@@ -1,11 +1,12 @@
 // Stochastic gradient descent over one flat f32 buffer.
 // Bytes moved: 20 an element with momentum (read weight, gradient and buffer, write weight and buffer), 12
-// without. Bound by memory: a thread moves 16 bytes of each array at a time, so that every warp asks for
-// whole 512-byte rows. A pack never straddles two segments, so a thread looks up its group once; the table of
-// groups is 1/256 of the traffic and the rates stay in the L1 cache. Update as in Sutskever et al., "On the
-// importance of initialization and momentum in deep learning" (2013), in PyTorch's form.
+// without; in mixed precision the gradient has 2 bytes, and the working weight 2 more. Bound by memory: a
+// thread moves 16 bytes of each f32 array at a time, so that every warp asks for whole 512-byte rows. A pack
+// never straddles two segments, so a thread looks up its group once; the table of groups is 1/256 of the
+// traffic and the rates stay in the L1 cache. Update as in Sutskever et al., "On the importance of
+// initialization and momentum in deep learning" (2013), in PyTorch's form.
 
-#include "kernels/core/block.cuh"
+#include "kernels/core/flat_parameters.cuh"
 #include "kernels/sgd/sgd.h"
 
 namespace zeroth::ZEROTH_NATIVE {
@@ -13,36 +14,30 @@ namespace zeroth::ZEROTH_NATIVE {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kPack = kPackSize<float>;
 
 enum class Form { plain, momentum, nesterov };
 
-template <Form kForm>
+template <class W, Form kForm>
 __global__ void __launch_bounds__(kThreads)
-    sgd_kernel(float* w, const float* gradient, float* buffer, const std::uint8_t* group_of_segment,
-               const float* rates, float momentum, std::int64_t elements) {
+    sgd_kernel(FlatPointers<W> flat, float* buffer, float momentum, std::int64_t elements) {
   const std::int64_t threads = std::int64_t{gridDim.x} * blockDim.x;
-  for (std::int64_t pack = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; pack < elements / kPack;
-       pack += threads) {
-    const std::int64_t i = pack * kPack;
-    auto w_pack = load_pack<kPack>(w + i);
-    const auto gradient_pack = load_pack<kPack>(gradient + i);
-    Pack<float, kPack> buffer_pack{};
-    if constexpr (kForm != Form::plain) buffer_pack = load_pack<kPack>(buffer + i);
-    const int group = group_of_segment[i / kParameterSegment];
-    const float learning_rate = rates[2 * group], decay = rates[2 * group + 1];
-    for (int e = 0; e < kPack; ++e) {
-      const float g = gradient_pack.value[e] + decay * w_pack.value[e];
+  for (std::int64_t index = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+       index < elements / kParameterPack; index += threads) {
+    ParameterPack<W> pack(flat, index * kParameterPack);
+    Pack<float, kParameterPack> buffer_pack{};
+    if constexpr (kForm != Form::plain) buffer_pack = load_pack<kParameterPack>(buffer + pack.i);
+    for (int e = 0; e < kParameterPack; ++e) {
+      const float g = pack.gradient.value[e] + pack.decay * pack.weight.value[e];
       float move = g;
       if constexpr (kForm != Form::plain) {
         const float b = momentum * buffer_pack.value[e] + g;
         buffer_pack.value[e] = b;
         move = kForm == Form::nesterov ? g + momentum * b : b;
       }
-      w_pack.value[e] -= learning_rate * move;
+      pack.weight.value[e] -= pack.learning_rate * move;
     }
-    store_pack(w + i, w_pack);
-    if constexpr (kForm != Form::plain) store_pack(buffer + i, buffer_pack);
+    pack.store(flat);
+    if constexpr (kForm != Form::plain) store_pack(buffer + pack.i, buffer_pack);
   }
 }
 
@@ -50,16 +45,17 @@ bool supports(const SgdParams& params) {
   return params.dtype == DType::f32;
 }
 
-void step(Context& context, const SgdParams& params, TensorView weights, ConstTensorView gradients,
-          TensorView momentum_buffer, ConstTensorView group_of_segment, ConstTensorView rates) {
+void step(Context& context, const SgdParams& params, const FlatParameters& parameters,
+          TensorView momentum_buffer) {
   if (params.elements == 0) return;
-  const auto kernel = params.momentum == 0.0 ? sgd_kernel<Form::plain>
-                      : params.nesterov      ? sgd_kernel<Form::nesterov>
-                                             : sgd_kernel<Form::momentum>;
-  launch(kernel, dim3(blocks_for(params.elements / kPack, kThreads)), dim3(kThreads), 0, context.stream(),
-         weights.as<float>(), gradients.as<float>(), momentum_buffer.as<float>(),
-         group_of_segment.as<std::uint8_t>(), rates.as<float>(), static_cast<float>(params.momentum),
-         params.elements);
+  dispatch_working(params, [&]<class W>(TypeTag<W>) {
+    const auto kernel = params.momentum == 0.0 ? sgd_kernel<W, Form::plain>
+                        : params.nesterov      ? sgd_kernel<W, Form::nesterov>
+                                               : sgd_kernel<W, Form::momentum>;
+    launch(kernel, dim3(blocks_for(params.elements / kParameterPack, kThreads)), dim3(kThreads), 0,
+           context.stream(), FlatPointers<W>(parameters), momentum_buffer.as<float>(),
+           static_cast<float>(params.momentum), params.elements);
+  });
 }
 
 }  // namespace

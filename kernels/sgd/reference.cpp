@@ -8,26 +8,38 @@ bool supports(const SgdParams& params) {
   return params.dtype == DType::f64 || params.dtype == DType::f32;
 }
 
-void step(Context&, const SgdParams& params, TensorView weights, ConstTensorView gradients,
-          TensorView momentum_buffer, ConstTensorView group_of_segment, ConstTensorView rates) {
-  dispatch_reference(params.dtype, [&]<class T>(TypeTag<T>) {
-    T* w = weights.as<T>();
-    const T* gradient = gradients.as<T>();
-    T* buffer = momentum_buffer.as<T>();
-    const std::uint8_t* group = group_of_segment.as<std::uint8_t>();
-    const T* rate = rates.as<T>();
-    const T momentum = static_cast<T>(params.momentum);
-    for (std::int64_t i = 0; i < params.elements; ++i) {
-      const T* group_rate = rate + 2 * group[i / kParameterSegment];
-      const T learning_rate = group_rate[0], decay = group_rate[1];
-      const T g = gradient[i] + decay * w[i];
-      T move = g;
-      if (momentum != T{0}) {
-        buffer[i] = momentum * buffer[i] + g;
-        move = params.nesterov ? g + momentum * buffer[i] : buffer[i];
-      }
-      w[i] -= learning_rate * move;
+template <class T, class W>
+void update(const SgdParams& params, const FlatParameters& parameters, TensorView momentum_buffer) {
+  T* w = parameters.weights.as<T>();
+  const T* gradient = parameters.gradients.as<T>();
+  T* buffer = momentum_buffer.as<T>();
+  const std::uint8_t* group_of_segment = parameters.group_of_segment.as<std::uint8_t>();
+  const T* rates = parameters.rates.as<T>();
+  const T momentum = static_cast<T>(params.momentum);
+  for (std::int64_t i = 0; i < params.elements; ++i) {
+    const int byte = group_of_segment[i / kParameterSegment];
+    const T* rate = rates + 2 * (byte & ~kWorkingSegment);
+    const T learning_rate = rate[0], decay = rate[1];
+    const bool working = !std::is_void_v<W> && byte & kWorkingSegment;
+    T g = gradient[i];
+    if constexpr (!std::is_void_v<W>)
+      if (working) g = to_compute(parameters.working_gradients.as<W>()[i]);
+    g += decay * w[i];
+    T move = g;
+    if (momentum != T{0}) {
+      buffer[i] = momentum * buffer[i] + g;
+      move = params.nesterov ? g + momentum * buffer[i] : buffer[i];
     }
+    w[i] -= learning_rate * move;
+    if constexpr (!std::is_void_v<W>)
+      if (working) parameters.working_weights.as<W>()[i] = from_compute<W>(static_cast<float>(w[i]));
+  }
+}
+
+void step(Context&, const SgdParams& params, const FlatParameters& parameters, TensorView momentum_buffer) {
+  dispatch_reference(params.dtype, [&]<class T>(TypeTag<T>) {
+    dispatch_working(params,
+                     [&]<class W>(TypeTag<W>) { update<T, W>(params, parameters, momentum_buffer); });
   });
 }
 

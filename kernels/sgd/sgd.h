@@ -2,8 +2,7 @@
 
 #include <span>
 
-#include "kernels/core/operation_table.h"
-#include "kernels/core/parameter_segment.h"
+#include "kernels/core/flat_parameters.h"
 
 namespace zeroth {
 
@@ -11,23 +10,17 @@ namespace zeroth {
 /// gradient + decay[group] * w:
 ///   buffer = momentum * buffer + g;     w -= lr[group] * (nesterov ? g + momentum * buffer : buffer)
 /// A buffer of zeros before the first step makes that step plain. With momentum 0 the buffer is absent
-/// (null). weights, gradients, momentum_buffer: (elements) f32 (f64 in the reference); group_of_segment:
-/// (elements / kParameterSegment) u8; rates: (groups, 2) in the statistics dtype {learning rate, weight
-/// decay}, in device memory because they change while a captured step does not. The elements are whole
-/// segments; a group in group_of_segment is below `groups` (trusted: a kernel cannot throw). Nesterov needs a
-/// momentum.
-struct SgdParams {
-  std::int64_t elements, groups;
+/// (null). momentum_buffer: (elements) as the weights; the other operands are described in
+/// kernels/core/flat_parameters.h. Nesterov needs a momentum.
+struct SgdParams : FlatParams {
   double momentum = 0.9;
   bool nesterov = false;
-  DType dtype = DType::f32;
   std::string to_string() const;
 };
 
 struct SgdRow : Row {
   bool (*supports)(const SgdParams&);
-  void (*step)(Context&, const SgdParams&, TensorView weights, ConstTensorView gradients,
-               TensorView momentum_buffer, ConstTensorView group_of_segment, ConstTensorView rates);
+  void (*step)(Context&, const SgdParams&, const FlatParameters&, TensorView momentum_buffer);
 };
 
 /// Every implementation, in order of preference.
@@ -46,7 +39,7 @@ namespace cuda_native {
 extern const SgdRow sgd_row;
 }
 
-void sgd_step(Context& context, const SgdParams& params, TensorView weights, ConstTensorView gradients,
-              TensorView momentum_buffer, ConstTensorView group_of_segment, ConstTensorView rates);
+void sgd_step(Context& context, const SgdParams& params, const FlatParameters& parameters,
+              TensorView momentum_buffer);
 
 }  // namespace zeroth

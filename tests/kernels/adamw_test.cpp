@@ -12,22 +12,30 @@ struct Case {
   std::int32_t step;
   bool decoupled;
   double beta1 = 0.9, beta2 = 0.999;
+  DType working = DType::f32;
 };
 
 const Case kCases[] = {{0, 1, true},     {1, 1, true},       {1, 1, false},
                        {3, 2, true},     {5, 1000, false},   {1031, 7, true},
-                       {1031, 3, false}, {2, 2000000, true}, {2, 3, true, 0.0, 0.0}};
+                       {1031, 3, false}, {2, 2000000, true}, {2, 3, true, 0.0, 0.0},
+                       {5, 4, true, 0.9, 0.999, DType::f16},
+                       {1031, 9, false, 0.9, 0.999, DType::bf16}};
 
 constexpr std::int64_t kGroups = 3;
 
 AdamwParams params_of(const Case& test, DType dtype) {
-  return {test.segments * kParameterSegment, kGroups, test.beta1, test.beta2, 1e-8, test.decoupled, dtype};
+  return {{test.segments * kParameterSegment, kGroups, dtype, test.working == DType::f32 ? dtype : test.working},
+          test.beta1,
+          test.beta2,
+          1e-8,
+          test.decoupled};
 }
 
-/// The operands of a step, all of one dtype. Before the first step the moments are zero.
+/// The operands of a step. Before the first step the moments are zero; in mixed precision every third segment
+/// or so is a working one.
 struct Step {
   AdamwParams params;
-  Operand weights, gradients, m, v, groups, rates, number;
+  Operand weights, gradients, m, v, groups, rates, number, working_weights, working_gradients;
 
   Step(Context& context, const AdamwParams& problem, std::int32_t step)
       : params(problem),
@@ -37,7 +45,9 @@ struct Step {
         v(context, params.dtype, {params.elements}, random(0.0, step == 1 ? 0.0 : 1.0, 4)),
         groups(context, DType::u8, {params.elements / kParameterSegment}, random_groups()),
         rates(context, params.dtype, {kGroups, 2}, rate_values()),
-        number(context, DType::i32, {1}, {static_cast<double>(step)}) {}
+        number(context, DType::i32, {1}, {static_cast<double>(step)}),
+        working_weights(context, params.working, {params.elements}, random(-9.0, 9.0, 5)),
+        working_gradients(context, params.working, {params.elements}, random(-2.0, 2.0, 6)) {}
 
   std::vector<double> random(double low, double high, std::uint64_t seed) const {
     return random_values(params.elements, DType::f32, low, high, seed);
@@ -45,18 +55,27 @@ struct Step {
   std::vector<double> random_groups() const {
     std::vector<double> result(static_cast<std::size_t>(params.elements / kParameterSegment));
     for (std::size_t i = 0; i < result.size(); ++i)
-      result[i] = uniform_below(philox(9, 0, i, RandomUse::test).word[0], kGroups);
+      result[i] = uniform_below(philox(9, 0, i, RandomUse::test).word[0], kGroups) +
+                  (params.mixed() && i % 3 == 1 ? kWorkingSegment : 0);
     return result;
   }
   static std::vector<double> rate_values() {
     return {rounded(DType::f32, 0.1), rounded(DType::f32, 1e-4), 0.5, 0.25, rounded(DType::f32, 0.01), 0.0};
   }
   void run(Context& context, const AdamwRow& row) const {
-    row.step(context, params, weights, gradients, m, v, groups, rates, number);
+    row.step(context, params, operands(), m, v, number);
+  }
+  FlatParameters operands() const {
+    FlatParameters result{weights, gradients, groups, rates};
+    if (params.mixed()) {
+      result.working_weights = working_weights;
+      result.working_gradients = working_gradients;
+    }
+    return result;
   }
   bool intact() const {
     return weights.intact() && gradients.intact() && m.intact() && v.intact() && groups.intact() &&
-           rates.intact() && number.intact();
+           rates.intact() && number.intact() && working_weights.intact() && working_gradients.intact();
   }
 };
 
@@ -64,7 +83,7 @@ struct Step {
 /// formula, with as many roundings as the longest way of evaluating it has.
 struct Bounds {
   const AdamwParams& params;
-  std::vector<double> w, gradient, m, v, group, rates;
+  std::vector<double> w, gradient, m, v, group, rates, narrow, narrow_gradient;
   double correction1, correction2;
 
   Bounds(const Step& step, std::int32_t number)
@@ -75,15 +94,20 @@ struct Bounds {
         v(step.v.values()),
         group(step.groups.values()),
         rates(step.rates.values()),
+        narrow(step.working_weights.values()),
+        narrow_gradient(step.working_gradients.values()),
         correction1(1.0 - std::pow(params.beta1, number)),
         correction2(1.0 - std::pow(params.beta2, number)) {}
 
   static constexpr double u = 0x1p-24;
-  double rate(std::size_t i, std::size_t which) const {
-    return rates[2 * static_cast<std::size_t>(group[i / kParameterSegment]) + which];
+  int byte(std::size_t i) const { return static_cast<int>(group[i / kParameterSegment]); }
+  bool working(std::size_t i) const { return params.mixed() && byte(i) & kWorkingSegment; }
+  double rate(std::size_t i, int which) const {
+    return rates[static_cast<std::size_t>(2 * (byte(i) & ~kWorkingSegment) + which)];
   }
   double g_size(std::size_t i) const {
-    return std::fabs(gradient[i]) + (params.decoupled ? 0.0 : rate(i, 1) * std::fabs(w[i]));
+    return std::fabs(working(i) ? narrow_gradient[i] : gradient[i]) +
+           (params.decoupled ? 0.0 : rate(i, 1) * std::fabs(w[i]));
   }
   double m_size(std::size_t i) const {
     return params.beta1 * std::fabs(m[i]) + (1.0 - params.beta1) * g_size(i);
@@ -128,7 +152,7 @@ TEST_CASE("adamw agrees with PyTorch", "[kernels][adamw]") {
   for (const Golden& golden : goldens)
     for_each_row(adamw_rows(), [&](Context& context, const AdamwRow& row) {
       for (const DType dtype : {DType::f64, DType::f32}) {
-        const AdamwParams params{kParameterSegment, 1, 0.9, 0.999, 1e-8, golden.decoupled, dtype};
+        const AdamwParams params{{kParameterSegment, 1, dtype, dtype}, 0.9, 0.999, 1e-8, golden.decoupled};
         if (!row.supports(params)) continue;
         const Operand weights(context, dtype, {kParameterSegment}, segment({1.0, -2.0, 0.5}));
         const Operand m(context, dtype, {kParameterSegment}, segment({}));
@@ -137,7 +161,7 @@ TEST_CASE("adamw agrees with PyTorch", "[kernels][adamw]") {
         for (std::size_t t = 0; t < gradients.size(); ++t) {
           const Operand gradient(context, dtype, {kParameterSegment}, segment(gradients[t]));
           const Operand number(context, DType::i32, {1}, {static_cast<double>(t + 1)});
-          row.step(context, params, weights, gradient, m, v, groups, rates, number);
+          row.step(context, params, {weights, gradient, groups, rates}, m, v, number);
         }
         // Three steps of at most twenty roundings each on values below 4 (m below 1, v below 1/100); the bias
         // correction 1 - 0.999^t is itself good to 1e-13. Gaps of zeros stay zero.
@@ -169,6 +193,12 @@ TEST_CASE("every adamw row agrees with the reference", "[kernels][adamw]") {
       check_close(step.v.values(), new_v, [&](std::size_t i) { return bounds.v_error(i); });
       check_close(step.weights.values(), exact.weights.values(),
                   [&](std::size_t i) { return bounds.w_error(i, new_v[i]); });
+      if (!params.mixed()) return;
+      // A working segment is its row's own weights, rounded; the others are left alone.
+      std::vector<double> expected = step.weights.values();
+      for (std::size_t i = 0; i < expected.size(); ++i)
+        expected[i] = bounds.working(i) ? rounded(params.working, expected[i]) : bounds.narrow[i];
+      CHECK(step.working_weights.values() == expected);
     });
   }
 }
@@ -176,10 +206,10 @@ TEST_CASE("every adamw row agrees with the reference", "[kernels][adamw]") {
 TEST_CASE("every adamw row gives the same bits again", "[kernels][adamw]") {
   for_each_row(adamw_rows(), [](Context& context, const AdamwRow& row) {
     check_same_bits(row, [&] {
-      const Step step(context, {37 * kParameterSegment, kGroups}, 5);
+      const Step step(context, {{37 * kParameterSegment, kGroups, DType::f32, DType::bf16}}, 5);
       step.run(context, row);
       std::vector<std::byte> bytes = step.weights.bytes();
-      for (const Operand* operand : {&step.m, &step.v}) {
+      for (const Operand* operand : {&step.m, &step.v, &step.working_weights}) {
         const std::vector<std::byte> more = operand->bytes();
         bytes.insert(bytes.end(), more.begin(), more.end());
       }
@@ -190,11 +220,11 @@ TEST_CASE("every adamw row gives the same bits again", "[kernels][adamw]") {
 
 TEST_CASE("adamw refuses bad arguments", "[kernels][adamw]") {
   Context context({DeviceKind::cpu, 0});
-  const AdamwParams good{2 * kParameterSegment, kGroups};
+  const AdamwParams good{{2 * kParameterSegment, kGroups}};
   const Step step(context, good, 1);
   const auto call = [&](const AdamwParams& params, TensorView v, ConstTensorView number) {
     return [&context, &step, params, v, number] {
-      adamw_step(context, params, step.weights, step.gradients, step.m, v, step.groups, step.rates, number);
+      adamw_step(context, params, step.operands(), step.m, v, number);
     };
   };
   AdamwParams bad = good;
@@ -202,7 +232,7 @@ TEST_CASE("adamw refuses bad arguments", "[kernels][adamw]") {
   check_usage_error(call(bad, step.v, step.number), "adamw: 65 elements are not whole segments of 64");
   bad = good;
   bad.groups = 257;
-  check_usage_error(call(bad, step.v, step.number), "adamw: 257 parameter groups, expected 1 to 256");
+  check_usage_error(call(bad, step.v, step.number), "adamw: 257 parameter groups, expected 1 to 128");
   bad = good;
   bad.beta2 = 1.0;
   check_usage_error(call(bad, step.v, step.number), "adamw: the betas are 0.9 and 1, expected 0 <= beta < 1");

@@ -11,22 +11,27 @@ struct Case {
   std::int64_t segments;
   double momentum;
   bool nesterov;
+  DType working = DType::f32;
 };
 
 // One segment, a few, and enough for several blocks and for more threads than one.
 const Case kCases[] = {{0, 0.9, false}, {1, 0.0, false},    {1, 0.9, false},    {5, 0.9, true},
-                       {7, 0.0, false}, {1031, 0.0, false}, {1031, 0.9, false}, {1031, 0.5, true}};
+                       {7, 0.0, false}, {1031, 0.0, false}, {1031, 0.9, false}, {1031, 0.5, true},
+                       {0, 0.9, false, DType::bf16}, {5, 0.0, false, DType::f16}, {7, 0.9, true, DType::f16},
+                       {1031, 0.9, false, DType::bf16}};
 
 constexpr std::int64_t kGroups = 3;
 
 SgdParams params_of(const Case& test, DType dtype) {
-  return {test.segments * kParameterSegment, kGroups, test.momentum, test.nesterov, dtype};
+  return {{test.segments * kParameterSegment, kGroups, dtype, test.working == DType::f32 ? dtype : test.working},
+          test.momentum,
+          test.nesterov};
 }
 
-/// The operands of a step, all of one dtype.
+/// The operands of a step. In mixed precision every third segment or so is a working one.
 struct Step {
   SgdParams params;
-  Operand weights, gradients, buffer, groups, rates;
+  Operand weights, gradients, buffer, groups, rates, working_weights, working_gradients;
 
   Step(Context& context, const SgdParams& problem)
       : params(problem),
@@ -34,7 +39,9 @@ struct Step {
         gradients(context, params.dtype, {params.elements}, random(-2.0, 2.0, 2)),
         buffer(context, params.dtype, {params.elements}, random(-3.0, 3.0, 3)),
         groups(context, DType::u8, {params.elements / kParameterSegment}, random_groups()),
-        rates(context, params.dtype, {kGroups, 2}, rate_values()) {}
+        rates(context, params.dtype, {kGroups, 2}, rate_values()),
+        working_weights(context, params.working, {params.elements}, random(-9.0, 9.0, 4)),
+        working_gradients(context, params.working, {params.elements}, random(-2.0, 2.0, 5)) {}
 
   std::vector<double> random(double low, double high, std::uint64_t seed) const {
     return random_values(params.elements, DType::f32, low, high, seed);
@@ -42,18 +49,27 @@ struct Step {
   std::vector<double> random_groups() const {
     std::vector<double> result(static_cast<std::size_t>(params.elements / kParameterSegment));
     for (std::size_t i = 0; i < result.size(); ++i)
-      result[i] = uniform_below(philox(9, 0, i, RandomUse::test).word[0], kGroups);
+      result[i] = uniform_below(philox(9, 0, i, RandomUse::test).word[0], kGroups) +
+                  (params.mixed() && i % 3 == 1 ? kWorkingSegment : 0);
     return result;
   }
   static std::vector<double> rate_values() {
     return {rounded(DType::f32, 0.1), rounded(DType::f32, 1e-4), 0.5, 0.25, rounded(DType::f32, 0.01), 0.0};
   }
   void run(Context& context, const SgdRow& row) const {
-    row.step(context, params, weights, gradients, params.momentum == 0.0 ? TensorView() : buffer.view(),
-             groups, rates);
+    row.step(context, params, operands(), params.momentum == 0.0 ? TensorView() : buffer.view());
+  }
+  FlatParameters operands() const {
+    FlatParameters result{weights, gradients, groups, rates};
+    if (params.mixed()) {
+      result.working_weights = working_weights;
+      result.working_gradients = working_gradients;
+    }
+    return result;
   }
   bool intact() const {
-    return weights.intact() && gradients.intact() && buffer.intact() && groups.intact() && rates.intact();
+    return weights.intact() && gradients.intact() && buffer.intact() && groups.intact() && rates.intact() &&
+           working_weights.intact() && working_gradients.intact();
   }
 };
 
@@ -83,15 +99,15 @@ TEST_CASE("sgd agrees with PyTorch", "[kernels][sgd]") {
   for (const Golden& golden : goldens)
     for_each_row(sgd_rows(), [&](Context& context, const SgdRow& row) {
       for (const DType dtype : {DType::f64, DType::f32}) {
-        const SgdParams params{kParameterSegment, 1, golden.momentum, golden.nesterov, dtype};
+        const SgdParams params{{kParameterSegment, 1, dtype, dtype}, golden.momentum, golden.nesterov};
         if (!row.supports(params)) continue;
         const Operand weights(context, dtype, {kParameterSegment}, segment({1.0, -2.0, 0.5}));
         const Operand buffer(context, dtype, {kParameterSegment}, segment({}));
         const Operand groups(context, DType::u8, {1}, {0}), rates(context, dtype, {1, 2}, {0.1, 0.05});
         for (const auto& values : gradients) {
           const Operand gradient(context, dtype, {kParameterSegment}, segment(values));
-          row.step(context, params, weights, gradient, golden.momentum == 0.0 ? TensorView() : buffer.view(),
-                   groups, rates);
+          row.step(context, params, {weights, gradient, groups, rates},
+                   golden.momentum == 0.0 ? TensorView() : buffer.view());
         }
         // Three steps of at most ten roundings each, on values below 4; gaps of zeros stay zero.
         const auto bound = [&](std::size_t i) { return i < 3 ? 30 * 4 * unit_roundoff(dtype) : 0.0; };
@@ -107,7 +123,12 @@ TEST_CASE("every sgd row agrees with the reference", "[kernels][sgd]") {
     const Step exact(host, params_of(test, DType::f64));
     const std::vector<double> w = exact.weights.values(), gradient = exact.gradients.values(),
                               b = exact.buffer.values(), group = exact.groups.values(),
-                              rates = exact.rates.values();
+                              rates = exact.rates.values(), narrow = exact.working_weights.values(),
+                              narrow_gradient = exact.working_gradients.values();
+    const auto byte = [&](std::size_t i) { return static_cast<int>(group[i / kParameterSegment]); };
+    const auto rate_of = [&](std::size_t i, int which) {
+      return rates[static_cast<std::size_t>(2 * (byte(i) & ~kWorkingSegment) + which)];
+    };
     exact.run(host, reference::sgd_row);
     CHECK(exact.intact());
     for_each_row(sgd_rows(), [&](Context& context, const SgdRow& row) {
@@ -120,17 +141,22 @@ TEST_CASE("every sgd row agrees with the reference", "[kernels][sgd]") {
       // Sizes of what each value is summed from; none goes through more than ten roundings.
       const double u = 10 * unit_roundoff(DType::f32);
       const auto g_size = [&](std::size_t i) {
-        const double decay = rates[2 * static_cast<std::size_t>(group[i / kParameterSegment]) + 1];
-        return std::fabs(gradient[i]) + decay * std::fabs(w[i]);
+        const double g = byte(i) & kWorkingSegment ? narrow_gradient[i] : gradient[i];
+        return std::fabs(g) + rate_of(i, 1) * std::fabs(w[i]);
       };
       const auto b_size = [&](std::size_t i) { return test.momentum * std::fabs(b[i]) + g_size(i); };
       const auto w_bound = [&](std::size_t i) {
-        const double rate = rates[2 * static_cast<std::size_t>(group[i / kParameterSegment])];
         const double move = test.momentum == 0.0 ? g_size(i) : b_size(i) + (test.nesterov ? g_size(i) : 0.0);
-        return u * (std::fabs(w[i]) + rate * move);
+        return u * (std::fabs(w[i]) + rate_of(i, 0) * move);
       };
       check_close(step.weights.values(), exact.weights.values(), w_bound);
       check_close(step.buffer.values(), exact.buffer.values(), [&](std::size_t i) { return u * b_size(i); });
+      if (!params.mixed()) return;
+      // A working segment is its row's own weights, rounded; the others are left alone.
+      std::vector<double> expected = step.weights.values();
+      for (std::size_t i = 0; i < expected.size(); ++i)
+        expected[i] = byte(i) & kWorkingSegment ? rounded(params.working, expected[i]) : narrow[i];
+      CHECK(step.working_weights.values() == expected);
     });
   }
 }
@@ -138,11 +164,13 @@ TEST_CASE("every sgd row agrees with the reference", "[kernels][sgd]") {
 TEST_CASE("every sgd row gives the same bits again", "[kernels][sgd]") {
   for_each_row(sgd_rows(), [](Context& context, const SgdRow& row) {
     check_same_bits(row, [&] {
-      const Step step(context, {37 * kParameterSegment, kGroups, 0.9, true, DType::f32});
+      const Step step(context, {{37 * kParameterSegment, kGroups, DType::f32, DType::bf16}, 0.9, true});
       step.run(context, row);
       std::vector<std::byte> bytes = step.weights.bytes();
-      const std::vector<std::byte> more = step.buffer.bytes();
-      bytes.insert(bytes.end(), more.begin(), more.end());
+      for (const Operand* operand : {&step.buffer, &step.working_weights}) {
+        const std::vector<std::byte> more = operand->bytes();
+        bytes.insert(bytes.end(), more.begin(), more.end());
+      }
       return bytes;
     });
   });
@@ -150,19 +178,17 @@ TEST_CASE("every sgd row gives the same bits again", "[kernels][sgd]") {
 
 TEST_CASE("sgd refuses bad arguments", "[kernels][sgd]") {
   Context context({DeviceKind::cpu, 0});
-  const SgdParams good{2 * kParameterSegment, kGroups, 0.9, false, DType::f32};
+  const SgdParams good{{2 * kParameterSegment, kGroups}, 0.9, false};
   const Step step(context, good);
   const auto call = [&](const SgdParams& params, TensorView buffer) {
-    return [&context, &step, params, buffer] {
-      sgd_step(context, params, step.weights, step.gradients, buffer, step.groups, step.rates);
-    };
+    return [&context, &step, params, buffer] { sgd_step(context, params, step.operands(), buffer); };
   };
   SgdParams bad = good;
   bad.elements = 100;
   check_usage_error(call(bad, step.buffer), "sgd: 100 elements are not whole segments of 64");
   bad = good;
   bad.groups = 0;
-  check_usage_error(call(bad, step.buffer), "sgd: 0 parameter groups, expected 1 to 256");
+  check_usage_error(call(bad, step.buffer), "sgd: 0 parameter groups, expected 1 to 128");
   bad = good;
   bad.momentum = 1.0;
   check_usage_error(call(bad, step.buffer), "sgd: momentum is 1, expected 0 <= momentum < 1");
@@ -175,5 +201,8 @@ TEST_CASE("sgd refuses bad arguments", "[kernels][sgd]") {
   check_usage_error(call(good, step.rates), "sgd: momentum_buffer has shape (3, 2), expected (128)");
   bad = good;
   bad.dtype = DType::bf16;
-  check_usage_error(call(bad, step.buffer), "sgd: weights has dtype f32, expected bf16");
+  check_usage_error(call(bad, step.buffer), "sgd: working weights in f32, expected bf16 or f16");
+  bad = good;
+  bad.working = DType::bf16;
+  check_usage_error(call(bad, step.buffer), "sgd: working_weights is missing");
 }

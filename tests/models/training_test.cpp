@@ -37,13 +37,15 @@ TrainerConfig small_config() {
 
 /// A ReZero network of depth 8 on 8 x 8 pictures, and everything that trains it.
 struct SmallTraining {
-  Context context{{DeviceKind::cpu, 0}};
+  Context context;
   ResNet network;
   Trainer trainer;
 
-  explicit SmallTraining(const TrainerConfig& config, std::int64_t pictures = 64)
-      : network(small_network()),
-        trainer(context, materialised(network, context), random_pictures(context, pictures, 8), config,
+  explicit SmallTraining(const TrainerConfig& config, std::int64_t pictures = 64,
+                         DType working = DType::f32, DeviceKind device = DeviceKind::cpu)
+      : context({device, 0}),
+        network(small_network()),
+        trainer(context, materialised(network, context, working), random_pictures(context, pictures, 8), config,
                 [pictures](std::uint32_t epoch) {
                   std::vector<std::int32_t> order(static_cast<std::size_t>(pictures));
                   std::iota(order.begin(), order.end(), 0);
@@ -56,8 +58,8 @@ struct SmallTraining {
     config.height = config.width = 8;
     return config;
   }
-  static ResNet& materialised(ResNet& network, Context& context) {
-    network.store().materialise(context, 5);
+  static ResNet& materialised(ResNet& network, Context& context, DType working) {
+    network.store().materialise(context, 5, working);
     return network;
   }
 
@@ -120,6 +122,56 @@ TEST_CASE("a network overfits one batch", "[training]") {
   CHECK(before > 1.5);
   CHECK(after.loss < 0.05);
   CHECK(after.correct == 16);
+}
+
+// The CPU computes bf16 where oneDNN can; the CUDA kernels, run on the host, take both.
+TEST_CASE("a network overfits one batch in mixed precision", "[training]") {
+  TrainerConfig config = small_config();
+  config.flip = false;
+  config.crop_padding = 0;
+  for (const DType working : {DType::bf16, DType::f16}) {
+    INFO(name_of(working));
+    SmallTraining training(config, 16, working, DeviceKind::simt);
+    training.trainer.step();
+    const double before = training.trainer.take_metrics().loss;
+    for (int step = 0; step < 50; ++step) training.trainer.step();
+    training.trainer.take_metrics();
+    training.trainer.step();
+    CHECK(before > 1.5);
+    CHECK(training.trainer.take_metrics().loss < 0.1);
+    // The masters keep what 16 bits cannot hold, and the working weights are the masters, rounded.
+    bool finer = false;
+    for (const Parameter& parameter : training.network.store().parameters()) {
+      if (parameter.group != ParameterGroup::weight) continue;
+      dispatch_storage(working, [&]<class T>(TypeTag<T>) {
+        const auto master = parameter.value.to_host<float>(training.context);
+        const auto narrow = parameter.working_value.to_host<T>(training.context);
+        for (std::size_t i = 0; i < master.size(); ++i) {
+          REQUIRE(to_compute(narrow[i]) == to_compute(from_compute<T>(master[i])));
+          finer = finer || to_compute(narrow[i]) != master[i];
+        }
+      });
+    }
+    CHECK(finer);
+  }
+}
+
+TEST_CASE("a training resumed in mixed precision computes the same bits", "[training]") {
+  const TrainerConfig config = small_config();
+  SmallTraining whole(config, 64, DType::bf16, DeviceKind::simt),
+      rest(config, 64, DType::bf16, DeviceKind::simt);
+  for (int step = 0; step < 3; ++step) whole.trainer.step();
+  const std::vector<NamedTensor> from = whole.trainer.tensors(), to = rest.trainer.tensors();
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    const auto elements = from[i].value.to_host<float>(whole.context);
+    to[i].value.copy_from(rest.context, std::as_bytes(std::span(elements)));
+  }
+  rest.trainer.resume_at(3);
+  for (int step = 3; step < 6; ++step) {
+    whole.trainer.step();
+    rest.trainer.step();
+  }
+  CHECK(whole.values() == rest.values());
 }
 
 TEST_CASE("evaluation counts every picture once, whatever the batch", "[training]") {

@@ -1,10 +1,13 @@
 // Runs training steps on one batch from given weights and writes all that came out, for a comparison with
 // another implementation. The input file holds x (N, H, W, C) f32, labels (N) i32, and f32 values of every
 // parameter and state tensor under their own names. The output file holds loss (1), predictions (N), and of
-// the last step gradient.NAME, after it NAME (parameters and state) and momentum.NAME.
+// the last step gradient.NAME, after it NAME (parameters and state) and momentum.NAME; 16-bit gradients are
+// widened to f32.
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <optional>
 
 #include "engine/optimizer.h"
@@ -32,7 +35,7 @@ void declare(CLI::App& app, Options& options) {
   app.add_option("--shortcut", options.shortcut)->check(CLI::IsMember({"a", "b"}));
   app.add_option("--device", options.device);
   app.add_option("--impl", options.implementations, "OPERATION=ROW");
-  app.add_option("--dtype", options.dtype)->check(CLI::IsMember({"f32", "f64"}));
+  app.add_option("--dtype", options.dtype)->check(CLI::IsMember({"f32", "f64", "bf16", "f16"}));
   app.add_option("--lr", options.learning_rate);
   app.add_option("--momentum", options.momentum);
   app.add_option("--weight-decay", options.weight_decay);
@@ -56,13 +59,18 @@ const SafetensorsEntry& entry_named(const SafetensorsFile& file, const std::stri
   return *entry;
 }
 
-/// The f32 elements of an entry as a tensor of `dtype`: f64 holds each of them exactly.
+/// The f32 elements of an entry as a tensor of `dtype`: f64 holds each of them exactly, 16 bits round.
 Tensor upload(Context& context, const SafetensorsEntry& entry, DType dtype) {
   if (dtype == DType::f32) return Tensor::from_host_bytes(context, entry.shape, dtype, entry.bytes);
-  std::vector<float> narrow(static_cast<std::size_t>(entry.shape.elements()));
-  std::copy(entry.bytes.begin(), entry.bytes.end(), std::as_writable_bytes(std::span(narrow)).begin());
-  const std::vector<double> wide(narrow.begin(), narrow.end());
-  return Tensor::from_host<double>(context, entry.shape, wide);
+  std::vector<float> values(static_cast<std::size_t>(entry.shape.elements()));
+  std::copy(entry.bytes.begin(), entry.bytes.end(), std::as_writable_bytes(std::span(values)).begin());
+  if (dtype == DType::f64)
+    return Tensor::from_host<double>(context, entry.shape, std::vector<double>(values.begin(), values.end()));
+  return dispatch_storage(dtype, [&]<class T>(TypeTag<T>) {
+    std::vector<T> narrow(values.size());
+    std::transform(values.begin(), values.end(), narrow.begin(), from_compute<T>);
+    return Tensor::from_host<T>(context, entry.shape, narrow);
+  });
 }
 
 void fill(Context& context, const SafetensorsFile& file, const std::string& name, const Tensor& to) {
@@ -80,19 +88,38 @@ void fill(Context& context, const SafetensorsFile& file, const std::string& name
 class Results {
  public:
   void add(const Context& context, std::string name, const Tensor& tensor) {
-    std::vector<std::byte>& bytes = bytes_.emplace_back(tensor.bytes());
+    std::vector<std::byte> bytes(tensor.bytes());
     tensor.copy_to(context, bytes);
-    entries_.push_back({std::move(name), tensor.dtype(), tensor.shape(), bytes});
+    if (tensor.dtype() == DType::bf16) return add_widened<bf16>(std::move(name), tensor.shape(), bytes);
+    if (tensor.dtype() == DType::f16) return add_widened<f16>(std::move(name), tensor.shape(), bytes);
+    add(std::move(name), tensor.dtype(), tensor.shape(), std::move(bytes));
   }
   void write(const std::string& path) const { write_safetensors(path, entries_, {}); }
 
  private:
+  void add(std::string name, DType dtype, const Shape& shape, std::vector<std::byte> bytes) {
+    entries_.push_back({std::move(name), dtype, shape, bytes_.emplace_back(std::move(bytes))});
+  }
+  template <class T>
+  void add_widened(std::string name, const Shape& shape, std::span<const std::byte> bytes) {
+    std::vector<std::byte> wide(bytes.size() / sizeof(T) * sizeof(float));
+    for (std::size_t i = 0; i < bytes.size() / sizeof(T); ++i) {
+      T narrow;
+      std::memcpy(&narrow, bytes.data() + i * sizeof(T), sizeof(T));
+      const float value = to_compute(narrow);
+      std::memcpy(wide.data() + i * sizeof(float), &value, sizeof(float));
+    }
+    add(std::move(name), DType::f32, shape, std::move(wide));
+  }
+
   std::deque<std::vector<std::byte>> bytes_;
   std::vector<SafetensorsEntry> entries_;
 };
 
 void run(const Options& options) {
-  const DType dtype = options.dtype == "f64" ? DType::f64 : DType::f32;
+  DType dtype = DType::f32;
+  for (const DType known : {DType::f64, DType::bf16, DType::f16})
+    if (options.dtype == name_of(known)) dtype = known;
   Context context(parse_device(options.device));
   for (const std::string& assignment : options.implementations) context.choose_implementation(assignment);
 
@@ -102,6 +129,7 @@ void run(const Options& options) {
   store.materialise(context, 0, dtype);
   for (const Parameter& parameter : store.parameters()) fill(context, file, parameter.name, parameter.value);
   for (const StateTensor& state : store.state()) fill(context, file, state.name, state.value);
+  store.refresh_working_values(context);
   const Tensor x = upload(context, entry_named(file, "x", DType::f32), dtype);
   const SafetensorsEntry& label_entry = entry_named(file, "labels", DType::i32);
   const Tensor labels = Tensor::from_host_bytes(context, label_entry.shape, DType::i32, label_entry.bytes);
@@ -114,8 +142,8 @@ void run(const Options& options) {
   rates.fill({options.learning_rate, options.weight_decay});
   optimizer.set_rates(rates);
 
-  Tensor seed = Tensor::empty(context, {1}, dtype);
-  dispatch_reference(dtype, [&]<class T>(TypeTag<T>) {
+  Tensor seed = Tensor::empty(context, {1}, statistics_dtype(dtype));
+  dispatch_reference(seed.dtype(), [&]<class T>(TypeTag<T>) {
     const T one{1};
     seed.copy_from(context, std::as_bytes(std::span(&one, 1)));
   });
@@ -133,7 +161,7 @@ void run(const Options& options) {
   results.add(context, "predictions", loss->predictions);
   for (const Parameter& parameter : store.parameters()) {
     results.add(context, parameter.name, parameter.value);
-    results.add(context, "gradient." + parameter.name, parameter.gradient);
+    results.add(context, "gradient." + parameter.name, parameter.working_gradient);
     for (const Optimizer::Moment& moment : optimizer.moments())
       results.add(context, moment.name + "." + parameter.name,
                   moment.value.range(parameter.offset, parameter.shape));

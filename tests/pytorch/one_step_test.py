@@ -6,7 +6,9 @@ CHECK f64    zeroth's reference rows in double precision agree with PyTorch's fl
       f32    for each tensor (loss, gradients, weights after the update, running statistics), the error of
              zeroth's fast CPU rows against PyTorch's float64 is at most 4 times that of PyTorch's own f32
              run, plus 1e-6
-      simt   the same for the CUDA kernels, run on the host
+      bf16   the same in mixed precision, beside PyTorch's autocast to bfloat16
+      simt, simt-bf16   the same for the CUDA kernels, run on the host
+      cuda, cuda-bf16   the same on a GPU, beside PyTorch on the CPU; skipped where there is no GPU
 
 An error is a relative L2 norm, in f32 and simt over a tensor's values in BATCHES networks and batches
 together. There, the alphas of a network count as one tensor, and so do their gradients: PyTorch's rounding
@@ -21,12 +23,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+SKIPPED, NO_DEVICE = 77, 4  # exit codes: of a test for ctest, of zeroth
+
 try:
     import numpy
     import torch
 except ImportError as missing:
     print(f"skipped: {missing}")
-    sys.exit(77)
+    sys.exit(SKIPPED)
 
 import networks
 import tensor_file
@@ -73,14 +77,21 @@ def smooth_problem(model, form, shortcut, batch, seed):
 
 
 def pytorch_steps(network, x, labels, dtype, rate=0.1, steps=1, nesterov=False):
-    """All results of training steps in PyTorch, under zeroth's names and in its layout, as float64."""
+    """All results of training steps in PyTorch, under zeroth's names and in its layout, as float64.
+
+    bfloat16 is mixed precision: weights in float32, autocast.
+    """
+    mixed = dtype == torch.bfloat16
+    if mixed:
+        dtype = torch.float32
     network = copy.deepcopy(network).to(dtype)
     optimizer = torch.optim.SGD(
         network.parameters(), rate, MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=nesterov
     )
     for _ in range(steps):
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(network(x.to(dtype)), labels)
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            loss = torch.nn.functional.cross_entropy(network(x.to(dtype)), labels)
         loss.backward()
         optimizer.step()
     results = {"loss": loss.detach().reshape(1).numpy()}
@@ -106,7 +117,12 @@ def zeroth_steps(tool, arguments, network, x, labels, rate=0.1):
         source, target = Path(folder) / "in.safetensors", Path(folder) / "out.safetensors"
         tensor_file.write(source, tensors)
         rates = ["--lr", rate, "--momentum", MOMENTUM, "--weight-decay", WEIGHT_DECAY]
-        subprocess.run([tool, source, target, *map(str, rates), *arguments], check=True)
+        command = [tool, source, target, *map(str, rates), *arguments]
+        status = subprocess.run(command, check=False).returncode
+        if status == NO_DEVICE:
+            sys.exit(SKIPPED)
+        if status != 0:
+            raise SystemExit(f"exit status {status} of {' '.join(map(str, command))}")
         results = tensor_file.read(target)
     del results["predictions"]
     return {name: array.astype(numpy.float64) for name, array in results.items()}
@@ -161,21 +177,24 @@ def check_exact(options, batch):
     return failures
 
 
-def check_rounding(options, device, batch):
+def check_rounding(options, batch):
+    device = {"f32": "cpu", "bf16": "cpu"}.get(options.check, options.check.split("-")[0])
+    dtype = "bf16" if options.check.endswith("bf16") else "f32"
     arguments = ["--model", options.model, "--form", options.form, "--shortcut", options.shortcut]
-    arguments += ["--device", device]
+    arguments += ["--device", device, "--dtype", dtype]
     ours, theirs, truths, seed = [], [], [], 0
     for _ in range(BATCHES):
         network, x, labels, seed = smooth_problem(options.model, options.form, options.shortcut, batch, seed)
         ours.append(with_alphas_together(zeroth_steps(options.tool, arguments, network, x, labels)))
-        theirs.append(with_alphas_together(pytorch_steps(network, x, labels, torch.float32)))
+        precision = torch.bfloat16 if dtype == "bf16" else torch.float32
+        theirs.append(with_alphas_together(pytorch_steps(network, x, labels, precision)))
         truths.append(with_alphas_together(pytorch_steps(network, x, labels, torch.float64)))
     our_errors, their_errors = relative_errors(ours, truths), relative_errors(theirs, truths)
     rows = []
     for name, error in our_errors.items():
         rows.append((error / (FACTOR * their_errors[name] + FLOOR), error, their_errors[name], name))
     rows.sort(reverse=True)
-    print(f"{len(rows)} tensors; those nearest to the limit (1), with the relative errors of both f32 runs:")
+    print(f"{len(rows)} tensors; those nearest to the limit (1), with the relative errors of both {dtype} runs:")
     print("   of limit     zeroth    PyTorch")
     for ratio, error, their_error, name in rows[:12]:
         print(f"  {ratio:9.2f}  {error:9.2e}  {their_error:9.2e}  {name}")
@@ -184,6 +203,7 @@ def check_rounding(options, device, batch):
 
 def pictures_of(check, model):
     """As few as time wants, but where ResNet-18's last maps are one pixel, batch norm needs more pictures."""
+    check = {"simt-bf16": "simt"}.get(check, check if check in ("f64", "simt") else "f32")
     if model.endswith("resnet18"):
         return {"f64": 16, "f32": 16, "simt": 8}[check]
     if model.endswith("resnet18-cifar"):
@@ -194,7 +214,7 @@ def pictures_of(check, model):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("tool")
-    parser.add_argument("check", choices=("f64", "f32", "simt"))
+    parser.add_argument("check", choices=("f64", "f32", "bf16", "simt", "simt-bf16", "cuda", "cuda-bf16"))
     parser.add_argument("model")
     parser.add_argument("form", choices=networks.FORMS)
     parser.add_argument("shortcut", choices=("a", "b"))
@@ -204,7 +224,7 @@ def main():
     if options.check == "f64":
         failures = check_exact(options, batch)
     else:
-        failures = check_rounding(options, {"f32": "cpu", "simt": "simt"}[options.check], batch)
+        failures = check_rounding(options, batch)
     if failures:
         raise SystemExit(f"{failures} tensors are over the limit")
 

@@ -67,8 +67,10 @@ Trainer::Trainer(Context& context, Network& network, PictureSet train, const Tra
   indices_ = Tensor::empty(context, {config.batch_size}, DType::i32);
   labels_ = Tensor::empty(context, {config.batch_size}, DType::i32);
   metrics_ = Tensor::zeros(context, {3}, DType::f64);
-  const float one = 1.0f;
-  loss_gradient_ = Tensor::from_host<float>(context, {1}, std::span(&one, 1));
+  dispatch_reference(statistics_dtype(network.store().working_dtype()), [&]<class T>(TypeTag<T>) {
+    const T one{1};
+    loss_gradient_ = Tensor::from_host<T>(context, {1}, std::span(&one, 1));
+  });
 }
 
 void Trainer::start_epoch(std::int64_t epoch) {

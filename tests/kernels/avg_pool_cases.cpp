@@ -51,6 +51,10 @@ KernelCase backward_case(const AvgPoolParams& params, GradMode mode) {
 
 }  // namespace
 
+std::vector<KernelCase> cases_of(const AvgPoolParams& params) {
+  return {forward_case(params), backward_case(params, GradMode::overwrite), backward_case(params, GradMode::accumulate)};
+}
+
 std::vector<KernelCase> avg_pool_cases() {
   std::vector<KernelCase> cases;
   // One pixel, odd everything, more channels than a block has lanes, pixels that do not share out evenly; a

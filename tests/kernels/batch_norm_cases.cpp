@@ -224,6 +224,11 @@ KernelCase backward_case(const Problem& problem, GradMode dx_mode, GradMode para
 
 }  // namespace
 
+std::vector<KernelCase> cases_of(const BatchNormParams& params) {
+  const Problem problem{params.rows, params.channels};
+  return {training_case(problem), inference_case(problem, false), backward_case(problem, GradMode::overwrite, GradMode::overwrite, true)};
+}
+
 std::vector<KernelCase> batch_norm_cases() {
   std::vector<KernelCase> cases;
   for (const Problem& problem : kProblems) {

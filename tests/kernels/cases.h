@@ -4,6 +4,14 @@
 
 #include <vector>
 
+#include "kernels/avg_pool/avg_pool.h"
+#include "kernels/batch_norm/batch_norm.h"
+#include "kernels/conv2d/conv2d.h"
+#include "kernels/linear/linear.h"
+#include "kernels/max_pool/max_pool.h"
+#include "kernels/relu/relu.h"
+#include "kernels/residual/residual.h"
+#include "kernels/shortcut_a/shortcut_a.h"
 #include "tests/kernels/kernel_case.h"
 
 namespace zeroth::testing {
@@ -16,5 +24,15 @@ std::vector<KernelCase> avg_pool_cases();
 std::vector<KernelCase> max_pool_cases();
 std::vector<KernelCase> conv2d_cases();
 std::vector<KernelCase> linear_cases();
+
+// The calls of a training step for one problem.
+std::vector<KernelCase> cases_of(const ReluParams& params);
+std::vector<KernelCase> cases_of(const BatchNormParams& params);
+std::vector<KernelCase> cases_of(const ResidualParams& params);
+std::vector<KernelCase> cases_of(const ShortcutAParams& params);
+std::vector<KernelCase> cases_of(const AvgPoolParams& params);
+std::vector<KernelCase> cases_of(const MaxPoolParams& params);
+std::vector<KernelCase> cases_of(const Conv2dParams& params);
+std::vector<KernelCase> cases_of(const LinearParams& params);
 
 }  // namespace zeroth::testing

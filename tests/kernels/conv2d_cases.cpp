@@ -83,6 +83,11 @@ KernelCase backward_weight_case(const Conv2dParams& params, GradMode mode) {
 
 }  // namespace
 
+std::vector<KernelCase> cases_of(const Conv2dParams& params) {
+  return {forward_case(params), backward_data_case(params, GradMode::overwrite),
+          backward_data_case(params, GradMode::accumulate), backward_weight_case(params, GradMode::overwrite)};
+}
+
 std::vector<KernelCase> conv2d_cases() {
   // n, h, w, c, k, r, s, stride, padding
   const Conv2dParams problems[] = {

@@ -244,15 +244,17 @@ Values evaluate(const KernelCase& call, const Values& before) {
   return after;
 }
 
-void check_case(const KernelCase& call) {
+void check_case(const KernelCase& call, std::span<const DeviceKind> devices) {
   for (const DType storage : {DType::f32, DType::bf16, DType::f16}) {
-    const std::vector<Row> rows = call.rows(storage);
+    std::vector<Row> rows = call.rows(storage);
+    std::erase_if(rows, [&](const Row& row) {
+      return std::find(devices.begin(), devices.end(), row.device) == devices.end() || !has_device(row.device);
+    });
     if (rows.empty()) continue;
     const Values before = draw_operands(call, storage);
     const Values expected = evaluate(call, before);
     const Values magnitude = magnitudes(call, before, expected);
     for (const Row& row : rows) {
-      if (!has_device(row.device)) continue;
       INFO(call.operation << ": " << call.name << ", " << name_of(storage) << ", row " << row.name << " on "
                           << name_of(row.device));
       Context context({row.device, 0});

@@ -17,12 +17,13 @@ Values draw_operands(const KernelCase& call, DType storage);
 /// All operands after the reference ran in f64 on these.
 Values evaluate(const KernelCase& call, const Values& before);
 
-/// Runs the case on every row and device there is, in f32, bf16 and f16, and checks:
+/// Runs the case on every row, on those of `devices` that are here, in f32, bf16 and f16, and checks:
 /// every output lies within its bound of the f64 reference on the same rounded inputs (outputs hold NaN
 /// before the call, so an element nobody wrote fails); inputs and untouched operands keep their bits; nothing
 /// is written beside an operand or the workspace; a second run, every simt thread order and, on the CPU,
 /// every number of threads give the same bits (oneDNN's rows only promise that for one number of threads).
-void check_case(const KernelCase& call);
+inline constexpr DeviceKind kEveryDevice[] = {DeviceKind::cpu, DeviceKind::simt, DeviceKind::cuda};
+void check_case(const KernelCase& call, std::span<const DeviceKind> devices = kEveryDevice);
 void check_cases(const std::vector<KernelCase>& calls);
 
 /// A differentiable function, its inputs in f64 and its gradient.

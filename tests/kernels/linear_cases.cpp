@@ -76,6 +76,11 @@ KernelCase backward_weight_case(const LinearParams& params, GradMode mode) {
 
 }  // namespace
 
+std::vector<KernelCase> cases_of(const LinearParams& params) {
+  return {forward_case(params), backward_data_case(params, GradMode::overwrite),
+          backward_data_case(params, GradMode::accumulate), backward_weight_case(params, GradMode::overwrite)};
+}
+
 std::vector<KernelCase> linear_cases() {
   // n, c, k
   const LinearParams problems[] = {

@@ -67,6 +67,10 @@ KernelCase backward_case(const MaxPoolParams& params, GradMode mode) {
 
 }  // namespace
 
+std::vector<KernelCase> cases_of(const MaxPoolParams& params) {
+  return {forward_case(params, {}, false), backward_case(params, GradMode::overwrite)};
+}
+
 std::vector<KernelCase> max_pool_cases() {
   std::vector<KernelCase> cases;
   // n, h, w, c, window, stride, padding: one pixel; ResNet's own pool; windows that touch, overlap, leave

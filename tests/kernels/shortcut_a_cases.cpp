@@ -45,6 +45,10 @@ KernelCase backward_case(const ShortcutAParams& params, GradMode mode) {
 
 }  // namespace
 
+std::vector<KernelCase> cases_of(const ShortcutAParams& params) {
+  return {forward_case(params), backward_case(params, GradMode::overwrite), backward_case(params, GradMode::accumulate)};
+}
+
 std::vector<KernelCase> shortcut_a_cases() {
   std::vector<KernelCase> cases;
   // Odd pictures, odd channels, an odd number of new ones, none; packs that fit everywhere, that fit C and K

@@ -1,4 +1,4 @@
-#include "models/resnet.h"
+#include "models/problems.h"
 #include "tests/catch.h"
 
 using namespace zeroth;
@@ -87,6 +87,38 @@ TEST_CASE("the ImageNet stem leaves maps of 8, 4, 2 and 1 pixels", "[models]") {
   CHECK(output_of("layer2.1") == Shape{4, 4, 128});
   CHECK(output_of("layer3.1") == Shape{2, 2, 256});
   CHECK(output_of("layer4.1") == Shape{1, 1, 512});
+}
+
+TEST_CASE("the problems of a training step are those of the layers", "[models]") {
+  for (const char* name : {"resnet20", "rezero-resnet110", "resnet18", "rezero-resnet18-cifar"})
+    for (const ShortcutKind shortcut : {ShortcutKind::a, ShortcutKind::b}) {
+      INFO(name);
+      ResNetConfig config = resnet_config(name);
+      config.shortcut = shortcut;
+      const ResNet net(config);
+      std::int64_t multiply_adds = 0, norm_parameters = 0, joins = 0, pools = 0;
+      for (const auto& [problem, count] : problems_of(config, 7)) {
+        if (const auto* conv = std::get_if<Conv2dParams>(&problem))
+          multiply_adds += count * conv->multiply_adds();
+        else if (const auto* linear = std::get_if<LinearParams>(&problem))
+          multiply_adds += count * linear->n * linear->c * linear->k;
+        else if (const auto* norm = std::get_if<BatchNormParams>(&problem))
+          norm_parameters += count * 2 * norm->channels;
+        joins += count * std::holds_alternative<ResidualParams>(problem);
+        pools += count * (std::holds_alternative<MaxPoolParams>(problem) ||
+                          std::holds_alternative<AvgPoolParams>(problem));
+      }
+      CHECK(multiply_adds == 7 * net.multiply_adds());
+      std::int64_t in_layers = 0, joins_in_layers = 0, pools_in_layers = 0;
+      for (const LayerInfo& layer : net.layers()) {
+        in_layers += layer.kind.starts_with("batch_norm") ? layer.parameters : 0;
+        joins_in_layers += layer.kind.starts_with("residual");
+        pools_in_layers += layer.kind.ends_with("pool");
+      }
+      CHECK(norm_parameters == in_layers);
+      CHECK(joins == joins_in_layers);
+      CHECK(pools == pools_in_layers);
+    }
 }
 
 TEST_CASE("names of models that do not exist are refused", "[models]") {

@@ -1,0 +1,97 @@
+#include "models/problems.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace zeroth {
+
+namespace {
+
+const char* operation_of(const Problem& problem) {
+  static constexpr const char* names[] = {"conv2d",   "batch_norm", "relu",   "residual",             "shortcut_a",
+                                          "max_pool", "avg_pool",   "linear", "softmax_cross_entropy"};
+  static_assert(std::size(names) == std::variant_size_v<Problem>);
+  return names[problem.index()];
+}
+
+/// Walks a network as its forward pass does, `at` being the shape of the activation.
+class Walk {
+ public:
+  Walk(const ResNetConfig& config, std::int64_t batch, DType dtype)
+      : config_(config), dtype_(dtype), at_{batch, config.height, config.width, config.picture_channels} {}
+
+  std::vector<ProblemCount> problems() && {
+    const bool imagenet = config_.stem == Stem::imagenet;
+    conv_bn(at_, config_.channels.front(), imagenet ? 7 : 3, imagenet ? 2 : 1);
+    relu();
+    if (imagenet) {
+      const MaxPoolParams pool{at_[0], at_[1], at_[2], at_[3], 3, 2, 1, dtype_};
+      add(pool);
+      at_ = pool.y_shape();
+    }
+    for (std::size_t stage = 0; stage < config_.blocks.size(); ++stage)
+      for (int index = 0; index < config_.blocks[stage]; ++index)
+        block(config_.channels[stage], stage > 0 && index == 0 ? 2 : 1);
+    add(AvgPoolParams{at_[0], at_[1], at_[2], at_[3], dtype_});
+    add(LinearParams{at_[0], at_[3], config_.classes, dtype_});
+    add(SoftmaxCrossEntropyParams{.n = at_[0], .k = config_.classes, .dtype = dtype_});
+    return std::move(problems_);
+  }
+
+ private:
+  void add(const Problem& problem) {
+    const std::string name = to_string(problem);
+    const auto same = std::find_if(problems_.begin(), problems_.end(), [&](const ProblemCount& known) {
+      return to_string(known.problem) == name;
+    });
+    if (same == problems_.end())
+      problems_.push_back({problem, 1});
+    else
+      ++same->count;
+  }
+  void conv_bn(Shape& at, std::int64_t channels, std::int64_t window, std::int64_t stride) {
+    const Conv2dParams conv{at[0],  at[1],  at[2],  at[3],      channels,
+                            window, window, stride, window / 2, dtype_};
+    add(conv);
+    at = conv.y_shape();
+    add(BatchNormParams{.rows = at[0] * at[1] * at[2], .channels = channels, .dtype = dtype_});
+  }
+  void relu() { add(ReluParams{at_.elements(), dtype_}); }
+  void block(std::int64_t channels, std::int64_t stride) {
+    Shape shortcut = at_;
+    const bool changes_shape = stride != 1 || at_[3] != channels;
+    conv_bn(at_, channels, 3, stride);
+    relu();
+    conv_bn(at_, channels, 3, 1);
+    if (changes_shape && config_.shortcut == ShortcutKind::b)
+      conv_bn(shortcut, channels, 1, stride);
+    else if (changes_shape)
+      add(ShortcutAParams{shortcut[0], shortcut[1], shortcut[2], shortcut[3], channels, dtype_});
+    add(ResidualParams{config_.form, at_.elements(), dtype_});
+  }
+
+  const ResNetConfig& config_;
+  DType dtype_;
+  Shape at_;
+  std::vector<ProblemCount> problems_;
+};
+
+}  // namespace
+
+std::string to_string(const Problem& problem) {
+  return std::visit(
+      [&]<class Params>(const Params& params) {
+        if constexpr (std::is_same_v<Params, ReluParams>)
+          return fmt::format("{} {} {}", operation_of(problem), params.elements, name_of(params.dtype));
+        else
+          return fmt::format("{} {}", operation_of(problem), params.to_string());
+      },
+      problem);
+}
+
+std::vector<ProblemCount> problems_of(const ResNetConfig& config, std::int64_t batch, DType dtype) {
+  return Walk(config, batch, dtype).problems();
+}
+
+}  // namespace zeroth

@@ -30,7 +30,7 @@ void Optimizer::set_rates(const std::array<GroupRates, kParameterGroups>& rates)
       values[2 * group] = static_cast<T>(rates[group].learning_rate);
       values[2 * group + 1] = static_cast<T>(rates[group].weight_decay);
     }
-    rates_.copy_from(context_, std::as_bytes(std::span(values)));
+    context_.upload(rates_, std::as_bytes(std::span(values)));
   });
 }
 
@@ -50,7 +50,7 @@ void Optimizer::step() {
     return;
   }
   const auto number = static_cast<std::int32_t>(steps_taken_);
-  step_.copy_from(context_, std::as_bytes(std::span(&number, 1)));
+  context_.upload(step_, std::as_bytes(std::span(&number, 1)));
   const AdamwParams params{flat, config_.beta1, config_.beta2, config_.eps,
                            config_.kind == OptimizerKind::adamw};
   adamw_step(context_, params, parameters, moments_[0].value, moments_[1].value, step_);

@@ -6,7 +6,7 @@ namespace zeroth {
 
 struct Tensor::Storage {
   Storage(Allocator& from, std::size_t size) : allocator(from), bytes(size), data(from.allocate(size)) {}
-  ~Storage() { allocator.release(data, bytes); }
+  ~Storage() { allocator.release(data); }
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 

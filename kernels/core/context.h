@@ -3,40 +3,19 @@
 #include <cstddef>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <typeindex>
 #include <unordered_map>
 
+#include "kernels/core/allocator.h"
 #include "kernels/core/device.h"
+#include "kernels/core/device_resources.h"
+#include "kernels/core/staging_ring.h"
 #include "kernels/core/tensor_view.h"
 
 namespace zeroth {
-
-/// A stream-ordered caching allocator: blocks return to a free list by size and are handed out again without
-/// asking the device. Not thread-safe: one allocator belongs to one Context.
-class Allocator {
- public:
-  explicit Allocator(Device device);
-  ~Allocator();
-  Allocator(const Allocator&) = delete;
-  Allocator& operator=(const Allocator&) = delete;
-
-  void* allocate(std::size_t bytes);
-  void release(void* data, std::size_t bytes) noexcept;
-  std::size_t bytes_in_use() const { return in_use_; }
-  std::size_t peak_bytes() const { return peak_; }
-  /// Bytes obtained from the device: in use plus cached.
-  std::size_t bytes_reserved() const { return reserved_; }
-  void reset_peak() { peak_ = in_use_; }
-
- private:
-  void release_cached() noexcept;
-
-  Device device_;
-  std::multimap<std::size_t, void*> free_;
-  std::size_t in_use_ = 0, peak_ = 0, reserved_ = 0;
-};
 
 /// Everything a kernel call may need besides its operands: device, stream, allocator, scratch memory, library
 /// handles and the chosen implementations. The first argument everywhere; there are no globals. One Context
@@ -49,10 +28,21 @@ class Context {
   Context& operator=(const Context&) = delete;
 
   Device device() const { return device_; }
-  Stream stream() const { return stream_; }
+  Stream stream() const { return stream_.get(); }
   Allocator& allocator() { return *allocator_; }
   const DeviceBackend& memory() const { return *backend_; }
-  void synchronize() const { backend_->synchronize(stream_); }
+  void synchronize() const { backend_->synchronize(stream()); }
+  /// Makes this context's device current for this thread.
+  void activate() const { backend_->activate(device_.index); }
+  /// For finding faults: wait after every piece of work, so that an error names the kernel that caused it.
+  void set_sync_launches(bool synchronous) { stream_.set_synchronous(synchronous); }
+  /// Whether rows may round the factors of f32 products to TF32, 10 bits of mantissa, for tensor cores. Off at first.
+  bool tf32() const { return tf32_; }
+  void allow_tf32(bool allowed) { tf32_ = allowed; }
+
+  /// Queues a copy of a small host value to device memory; `from` may change as soon as the call returns. Waits
+  /// only when very many are on their way (staging_ring.h). Throws Error(usage) unless the sizes are equal.
+  void upload(TensorView to, std::span<const std::byte> from);
 
   /// Scratch memory of at least `bytes`, valid until the next call of scratch() on this context.
   Workspace scratch(std::size_t bytes);
@@ -75,9 +65,11 @@ class Context {
  private:
   Device device_;
   const DeviceBackend* backend_;
-  Stream stream_;
+  OwnedStream stream_;
   std::unique_ptr<Allocator> allocator_;
+  std::unique_ptr<StagingRing> staging_;  // made on first use
   Workspace scratch_;
+  bool tf32_ = false;
   std::map<std::string, std::string, std::less<>> chosen_;
   std::unordered_map<std::type_index, std::shared_ptr<void>> states_;
 };

@@ -1,103 +1,119 @@
+#include "kernels/core/cuda_device.h"
+
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
-#include "kernels/core/device.h"
+#include "kernels/core/cuda_check.h"
 #include "kernels/core/error.h"
 
 namespace zeroth::cuda_native {
 
 namespace {
 
-void check(cudaError_t status, const char* expression, const char* file = __builtin_FILE(),
-           int line = __builtin_LINE()) {
-  if (status != cudaSuccess)
-    fail(ErrorKind::runtime,
-         fmt::format("{}: {} ({}:{})", expression, cudaGetErrorString(status), file, line));
+cudaStream_t handle_of(Stream stream) {
+  return static_cast<cudaStream_t>(stream.handle);
+}
+cudaEvent_t event_of(void* event) {
+  return static_cast<cudaEvent_t>(event);
 }
 
-/// Why no CUDA device can be used, or an empty string. A missing driver reports version 0.
-std::string why_unavailable() {
-  int driver = 0, runtime = 0, count = 0;
-  cudaDriverGetVersion(&driver);
-  cudaRuntimeGetVersion(&runtime);
-  if (driver == 0) return "no CUDA driver: install the NVIDIA driver, or train with --device cpu";
-  const cudaError_t status = cudaGetDeviceCount(&count);
-  if (status == cudaErrorInsufficientDriver)
-    return fmt::format(
-        "the CUDA driver is too old: it serves CUDA {}.{}, this program needs {}.{}; update the driver",
-        driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
-  if (status != cudaSuccess) return fmt::format("no CUDA device: {}", cudaGetErrorString(status));
-  return count > 0 ? "" : "no CUDA device in this machine; train with --device cpu";
-}
-
-/// The oldest architecture that kernels are compiled for (see CMAKE_CUDA_ARCHITECTURES): Ampere.
-constexpr int kOldestMajor = 8;
-
-/// Memory and streams of NVIDIA GPUs through the CUDA runtime.
+/// Memory, streams and events of NVIDIA GPUs through the CUDA runtime. What destroys ignores errors: after a
+/// fault every call fails, and at the end of the process the driver may be gone.
 class CudaBackend final : public DeviceBackend {
  public:
   CudaBackend() {
     if (const std::string reason = why_unavailable(); !reason.empty()) fail(ErrorKind::device, reason);
   }
 
+  void activate(int device_index) const override { cuda_native::activate(device_index); }
+
   Stream create_stream(int device_index) const override {
-    int count = 0;
-    check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
-    if (device_index >= count)
-      fail(ErrorKind::device, fmt::format("no device cuda:{}: this machine has {} CUDA device{}",
-                                          device_index, count, count == 1 ? "" : "s"));
-    int major = 0;
-    check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device_index),
-          "cudaDeviceGetAttribute");
-    if (major < kOldestMajor)
-      fail(ErrorKind::device,
-           fmt::format(
-               "cuda:{} has compute capability {}.x, the kernels need {}.0 or newer; train with --device cpu",
-               device_index, major, kOldestMajor));
-    check(cudaSetDevice(device_index), "cudaSetDevice");
+    if (const std::string reason = why_unusable(device_index); !reason.empty())
+      fail(ErrorKind::device, reason);
+    activate(device_index);
     cudaStream_t stream = nullptr;
-    check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
-    return {stream};
+    ZEROTH_CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    return {stream, device_index, false};
   }
-  void destroy_stream(Stream stream) const noexcept override {
-    cudaStreamDestroy(static_cast<cudaStream_t>(stream.handle));
+  void destroy_stream(Stream stream) const noexcept override { cudaStreamDestroy(handle_of(stream)); }
+  void synchronize(Stream stream) const override {
+    activate(stream.device);
+    ZEROTH_CUDA_CHECK(cudaStreamSynchronize(handle_of(stream)));
   }
+
   void* allocate(int device_index, std::size_t bytes) const override {
-    check(cudaSetDevice(device_index), "cudaSetDevice");
+    activate(device_index);
     void* data = nullptr;
-    if (cudaMalloc(&data, bytes) != cudaSuccess) {
-      cudaGetLastError();  // clears the error, which is reported here
-      std::size_t available = 0, total = 0;
-      cudaMemGetInfo(&available, &total);
-      fail(ErrorKind::runtime,
-           fmt::format(
-               "out of memory on cuda:{}: {} bytes were asked for, {} of {} are free; a smaller --batch-size "
-               "needs less",
-               device_index, bytes, available, total));
+    const cudaError_t status = cudaMalloc(&data, bytes);
+    if (status != cudaErrorMemoryAllocation) {
+      check(status, "cudaMalloc(&data, bytes)", __FILE__, __LINE__);
+      return data;
     }
-    return data;
+    cudaGetLastError();  // clears the error, which is reported here
+    std::size_t available = 0, total = 0;
+    cudaMemGetInfo(&available, &total);
+    throw OutOfMemory(
+        fmt::format("out of memory on cuda:{}: {} bytes were asked for, {} of {} are free; a smaller "
+                    "--batch-size needs less",
+                    device_index, bytes, available, total));
   }
   void release(int, void* data) const noexcept override { cudaFree(data); }
+  void* allocate_pinned(int device_index, std::size_t bytes) const override {
+    activate(device_index);
+    void* data = nullptr;
+    ZEROTH_CUDA_CHECK(cudaMallocHost(&data, bytes));
+    return data;
+  }
+  void release_pinned(void* data) const noexcept override { cudaFreeHost(data); }
+
   void fill_zero(void* data, std::size_t bytes, Stream stream) const override {
-    check(cudaMemsetAsync(data, 0, bytes, static_cast<cudaStream_t>(stream.handle)), "cudaMemsetAsync");
+    activate(stream.device);
+    ZEROTH_CUDA_CHECK(cudaMemsetAsync(data, 0, bytes, handle_of(stream)));
+    finish(stream);
   }
   void copy_to_device(void* to, const void* from, std::size_t bytes, Stream stream) const override {
-    copy(to, from, bytes, cudaMemcpyHostToDevice, stream);
+    activate(stream.device);
+    ZEROTH_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, handle_of(stream)));
+    finish(stream);
   }
   void copy_to_host(void* to, const void* from, std::size_t bytes, Stream stream) const override {
-    copy(to, from, bytes, cudaMemcpyDeviceToHost, stream);
+    activate(stream.device);
+    ZEROTH_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, handle_of(stream)));
+    finish(stream);
   }
   void copy_on_device(void* to, const void* from, std::size_t bytes, Stream stream) const override {
-    copy(to, from, bytes, cudaMemcpyDeviceToDevice, stream);
+    activate(stream.device);
+    ZEROTH_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, handle_of(stream)));
+    finish(stream);
   }
-  void synchronize(Stream stream) const override {
-    check(cudaStreamSynchronize(static_cast<cudaStream_t>(stream.handle)), "cudaStreamSynchronize");
+
+  void* create_event(int device_index) const override {
+    activate(device_index);
+    cudaEvent_t event = nullptr;
+    ZEROTH_CUDA_CHECK(cudaEventCreate(&event));
+    return event;
+  }
+  void destroy_event(void* event) const noexcept override { cudaEventDestroy(event_of(event)); }
+  void record_event(void* event, Stream stream) const override {
+    activate(stream.device);
+    ZEROTH_CUDA_CHECK(cudaEventRecord(event_of(event), handle_of(stream)));
+  }
+  void wait_for_event(void* event) const override {
+    ZEROTH_CUDA_CHECK(cudaEventSynchronize(event_of(event)));
+  }
+  void queue_wait(Stream stream, void* event) const override {
+    activate(stream.device);
+    ZEROTH_CUDA_CHECK(cudaStreamWaitEvent(handle_of(stream), event_of(event), 0));
+  }
+  double milliseconds_between(void* begin, void* end) const override {
+    float milliseconds = 0.0f;
+    ZEROTH_CUDA_CHECK(cudaEventElapsedTime(&milliseconds, event_of(begin), event_of(end)));
+    return milliseconds;
   }
 
  private:
-  static void copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, Stream stream) {
-    check(cudaMemcpyAsync(to, from, bytes, kind, static_cast<cudaStream_t>(stream.handle)),
-          "cudaMemcpyAsync");
+  void finish(Stream stream) const {
+    if (stream.synchronous) synchronize(stream);
   }
 };
 

@@ -7,8 +7,8 @@
 
 namespace zeroth {
 
-/// NVIDIA's libraries that the CUDA rows use where they are there. Opened when first used: each costs time and
-/// memory to load, and the program also starts on machines that have none.
+/// NVIDIA's libraries that the CUDA rows use where they are there. Opened when first used: each costs time
+/// and memory to load, and the program also starts on machines that have none.
 extern const LibraryDescription kCudnn, kCublasLt, kNccl;
 
 /// What `zeroth info` says of one of them.

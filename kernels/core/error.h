@@ -25,6 +25,12 @@ class Error : public std::runtime_error {
   ErrorKind kind_;
 };
 
+/// A device or the host has no memory left for a request.
+class OutOfMemory : public Error {
+ public:
+  explicit OutOfMemory(const std::string& message) : Error(ErrorKind::runtime, message) {}
+};
+
 [[noreturn]] void fail(ErrorKind kind, const std::string& message);
 
 /// Throws Error(usage) unless `condition` holds. For arguments a caller chose; the message is built by the

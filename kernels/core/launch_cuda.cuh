@@ -3,11 +3,10 @@
 #include <cuda_runtime.h>
 
 #include <cstddef>
-#include <string>
 #include <type_traits>
 
+#include "kernels/core/cuda_launch.h"
 #include "kernels/core/device.h"
-#include "kernels/core/error.h"
 
 #define ZEROTH_SHARED(type, name, extents) __shared__ type name extents
 
@@ -22,31 +21,15 @@ __device__ inline T* dynamic_shared() {
   return reinterpret_cast<T*>(zeroth_dynamic_shared);
 }
 
-/// Dynamic shared memory that a kernel gets without asking; more has to be allowed kernel by kernel.
-inline constexpr std::size_t kPlainSharedBytes = 48 << 10;
-
-/// Queues a kernel on a stream. Arguments are converted to the kernel's parameter types. Throws
-/// Error(runtime) when the launch itself is refused or earlier work on the device has failed; faults inside
-/// the kernel appear at the next synchronisation.
+/// Queues a kernel on a stream. Arguments are converted to the kernel's parameter types. Throws as
+/// queue_kernel() does.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes, Stream stream,
             Arguments&&... arguments) {
   static_assert(sizeof...(Parameters) == sizeof...(Arguments), "a kernel takes exactly its parameters");
   [&](std::remove_cv_t<Parameters>... values) {
-    void* pointers[] = {static_cast<void*>(&values)...};
-    const void* function = reinterpret_cast<const void*>(kernel);
-    cudaError_t status = cudaSuccess;
-    if (shared_bytes > kPlainSharedBytes)
-      status = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                    static_cast<int>(shared_bytes));
-    if (status == cudaSuccess)
-      status = cudaLaunchKernel(function, grid, block, pointers, shared_bytes,
-                                static_cast<cudaStream_t>(stream.handle));
-    if (status == cudaSuccess) return;
-    const char* name = "?";
-    cudaFuncGetName(&name, function);
-    fail(ErrorKind::runtime,
-         std::string("launch of kernel ") + name + ", or work before it: " + cudaGetErrorString(status));
+    void* pointers[] = {static_cast<void*>(&values)..., nullptr};
+    queue_kernel(reinterpret_cast<const void*>(kernel), grid, block, pointers, shared_bytes, stream);
   }(static_cast<std::remove_cv_t<Parameters>>(arguments)...);
 }
 

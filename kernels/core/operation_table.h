@@ -28,15 +28,16 @@ namespace detail {
                               const std::string& problem);
 }
 
-/// The first row for the context's device that supports the problem, or the one chosen with --impl. A
-/// reference row (device cpu) also serves simt, whose memory is the host's, when it is chosen by name. Throws
-/// Error(usage) listing the rows there are when none fits. `supports(row)` says whether a row takes this
-/// problem; `describe()` names it.
+/// The first row for the context's device that supports the problem, or the one chosen with --impl; the device
+/// is made current, as rows that call libraries expect. A reference row (device cpu) also serves simt, whose
+/// memory is the host's, when it is chosen by name. Throws Error(usage) listing the rows there are when none
+/// fits. `supports(row)` says whether a row takes this problem; `describe()` names it.
 template <class RowType, class Supports, class Describe>
 const RowType& select_row(const Context& context, std::string_view operation, std::span<const RowType> rows,
                           Supports&& supports, Describe&& describe) {
   const std::string* chosen = context.chosen_implementation(operation);
   const DeviceKind device = context.device().kind;
+  context.activate();
   for (const RowType& row : rows) {
     const bool here = row.device == device ||
                       (chosen != nullptr && device == DeviceKind::simt && row.device == DeviceKind::cpu);

@@ -22,8 +22,8 @@ SharedLibrary::SharedLibrary(const LibraryDescription& description)
     : description_(description), handle_(nullptr) {
   std::string error;
   if (*description.folder != '\0') {
-    handle_ = dlopen(fmt::format("{}/{}", description.folder, description.soname).c_str(),
-                     RTLD_NOW | RTLD_LOCAL);
+    handle_ =
+        dlopen(fmt::format("{}/{}", description.folder, description.soname).c_str(), RTLD_NOW | RTLD_LOCAL);
     if (handle_ == nullptr) error = loader_error() + "; ";
   }
   if (handle_ == nullptr) handle_ = dlopen(description.soname, RTLD_NOW | RTLD_LOCAL);

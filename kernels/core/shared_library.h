@@ -13,7 +13,8 @@ struct LibraryDescription {
   const char* mend;      ///< what to do where it is missing: "install ..."
 };
 
-/// A library opened with dlopen. It stays open until the process ends, as its handles may outlive this object.
+/// A library opened with dlopen. It stays open until the process ends, as its handles may outlive this
+/// object.
 ///
 /// A library's functions are declared once, in a struct whose members carry their names and types:
 ///

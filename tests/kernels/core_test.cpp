@@ -123,7 +123,7 @@ TEST_CASE("the allocator hands a released block out again", "[core][allocator]")
   CHECK(reinterpret_cast<std::uintptr_t>(first) % 256 == 0);
   CHECK(allocator.bytes_in_use() >= 1000);
   const std::size_t reserved = allocator.bytes_reserved();
-  allocator.release(first, 1000);
+  allocator.release(first);
   CHECK(allocator.bytes_in_use() == 0);
   CHECK(allocator.bytes_reserved() == reserved);
 
@@ -133,9 +133,9 @@ TEST_CASE("the allocator hands a released block out again", "[core][allocator]")
   void* third = allocator.allocate(990);  // the block is taken
   CHECK(third != second);
   CHECK(allocator.bytes_reserved() == 2 * reserved);
-  allocator.release(second, 990);
-  allocator.release(third, 990);
-  allocator.release(nullptr, 5);
+  allocator.release(second);
+  allocator.release(third);
+  allocator.release(nullptr);
   CHECK(allocator.bytes_in_use() == 0);
 }
 
@@ -146,7 +146,7 @@ TEST_CASE("the allocator wastes at most an eighth", "[core][allocator]") {
     const std::size_t used = allocator.bytes_in_use();
     CHECK(used >= bytes);
     CHECK(used <= bytes + bytes / 8 + 1);
-    allocator.release(data, bytes);
+    allocator.release(data);
   }
 }
 
@@ -154,14 +154,14 @@ TEST_CASE("the allocator records its peak", "[core][allocator]") {
   Allocator allocator({DeviceKind::cpu, 0});
   void* a = allocator.allocate(1024);
   void* b = allocator.allocate(2048);
-  allocator.release(a, 1024);
+  allocator.release(a);
   void* c = allocator.allocate(256);
   CHECK(allocator.peak_bytes() == 3072);
   CHECK(allocator.bytes_in_use() == 2304);
   allocator.reset_peak();
   CHECK(allocator.peak_bytes() == 2304);
-  allocator.release(b, 2048);
-  allocator.release(c, 256);
+  allocator.release(b);
+  allocator.release(c);
   CHECK(allocator.peak_bytes() == 2304);
 }
 

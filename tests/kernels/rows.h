@@ -89,7 +89,7 @@ class Operand {
   ~Operand() {
     fences_open();
     context_.memory().synchronize(context_.stream());
-    context_.allocator().release(memory_, total());
+    context_.allocator().release(memory_);
   }
   Operand(const Operand&) = delete;
   Operand& operator=(const Operand&) = delete;

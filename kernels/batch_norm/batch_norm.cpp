@@ -9,8 +9,9 @@ std::string BatchNormParams::to_string() const {
 }
 
 std::span<const BatchNormRow> batch_norm_rows() {
-  static const BatchNormRow rows[] = {cuda_native::batch_norm_row, simt_native::batch_norm_row,
-                                      cpu::batch_norm_row, reference::batch_norm_row};
+  static const BatchNormRow rows[] = {cuda_native::batch_norm_row, cudnn::batch_norm_row,
+                                      simt_native::batch_norm_row, cpu::batch_norm_row,
+                                      reference::batch_norm_row};
   return rows;
 }
 

@@ -52,6 +52,9 @@ extern const BatchNormRow batch_norm_row;
 namespace cuda_native {
 extern const BatchNormRow batch_norm_row;
 }
+namespace cudnn {
+extern const BatchNormRow batch_norm_row;
+}
 
 std::size_t batch_norm_workspace(Context& context, const BatchNormParams& params);
 

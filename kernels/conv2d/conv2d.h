@@ -58,6 +58,9 @@ extern const Conv2dRow conv2d_row;
 namespace cuda_native {
 extern const Conv2dRow conv2d_row;
 }
+namespace cudnn {
+extern const Conv2dRow conv2d_row;
+}
 
 /// Bytes of scratch memory that the row chosen for this problem needs.
 std::size_t conv2d_workspace(Context& context, const Conv2dParams& params, Conv2dPass pass);

@@ -41,6 +41,9 @@ extern const LinearRow linear_row;
 namespace cuda_native {
 extern const LinearRow linear_row;
 }
+namespace cublaslt {
+extern const LinearRow linear_row;
+}
 
 std::size_t linear_workspace(Context& context, const LinearParams& params);
 

@@ -6,6 +6,7 @@
 
 #include "kernels/core/tiled_product.cuh"
 #include "kernels/linear/linear.h"
+#include "kernels/linear/native.h"
 
 namespace zeroth::ZEROTH_NATIVE {
 
@@ -26,6 +27,15 @@ __global__ void __launch_bounds__(kWarpSize* kWarpsPerBlock)
     sum = warp_sum(sum);
     if (lane == 0) dbias[column] = accumulate ? dbias[column] + sum : sum;
   }
+}
+
+/// Grid-stride over elements.
+template <class T>
+__global__ void __launch_bounds__(kWarpSize* kWarpsPerBlock)
+    add_bias_kernel(const float* product, const float* bias, T* y, std::int64_t elements, std::int64_t columns) {
+  const std::int64_t threads = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < elements; i += threads)
+    y[i] = from_compute<T>(product[i] + bias[i % columns]);
 }
 
 using WideTile = ProductTile<128, 64, 8, 8>;
@@ -115,12 +125,30 @@ void backward_weight(Context& context, const LinearParams& a, ConstTensorView x,
                                           ProductOutput<T, MatrixPlace>{dw.as<T>(), {1, size.c}, accumulate},
                                           make_product_shape<Tile>(a.c, a.k, a.n), scratch);
     });
-    launch(column_sums_kernel<T>, dim3(blocks_for(a.k, kWarpsPerBlock)), dim3(kWarpSize * kWarpsPerBlock), 0,
-           context.stream(), dy.as<T>(), dbias.as<float>(), a.n, a.k, accumulate);
   });
+  linear_bias_gradient(context, a, dy, dbias, mode);
 }
 
 }  // namespace
+
+void linear_add_bias(Context& context, const LinearParams& a, const float* product, ConstTensorView bias,
+                     TensorView y) {
+  constexpr int kThreads = kWarpSize * kWarpsPerBlock;
+  const std::int64_t elements = a.n * a.k;
+  if (elements == 0) return;
+  dispatch_storage(a.dtype, [&]<class T>(TypeTag<T>) {
+    launch(add_bias_kernel<T>, dim3(blocks_for(elements, kThreads)), dim3(kThreads), 0, context.stream(), product,
+           bias.as<float>(), y.as<T>(), elements, a.k);
+  });
+}
+
+void linear_bias_gradient(Context& context, const LinearParams& a, ConstTensorView dy, TensorView dbias,
+                          GradMode mode) {
+  dispatch_storage(a.dtype, [&]<class T>(TypeTag<T>) {
+    launch(column_sums_kernel<T>, dim3(blocks_for(a.k, kWarpsPerBlock)), dim3(kWarpSize * kWarpsPerBlock), 0,
+           context.stream(), dy.as<T>(), dbias.as<float>(), a.n, a.k, mode == GradMode::accumulate);
+  });
+}
 
 const LinearRow linear_row{
     {"native", kNativeDevice, true}, supports, workspace, forward, backward_data, backward_weight};

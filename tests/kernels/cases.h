@@ -25,6 +25,9 @@ std::vector<KernelCase> max_pool_cases();
 std::vector<KernelCase> conv2d_cases();
 std::vector<KernelCase> linear_cases();
 
+/// The convolutions that conv2d_cases() computes, storage dtype left open.
+std::span<const Conv2dParams> conv2d_problems();
+
 // The calls of a training step for one problem.
 std::vector<KernelCase> cases_of(const ReluParams& params);
 std::vector<KernelCase> cases_of(const BatchNormParams& params);

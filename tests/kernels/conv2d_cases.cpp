@@ -88,9 +88,9 @@ std::vector<KernelCase> cases_of(const Conv2dParams& params) {
           backward_data_case(params, GradMode::accumulate), backward_weight_case(params, GradMode::overwrite)};
 }
 
-std::vector<KernelCase> conv2d_cases() {
+std::span<const Conv2dParams> conv2d_problems() {
   // n, h, w, c, k, r, s, stride, padding
-  const Conv2dParams problems[] = {
+  static const Conv2dParams problems[] = {
       {1, 1, 1, 1, 1, 1, 1, 1, 0},    // one number
       {0, 4, 4, 4, 8, 3, 3, 1, 1},    // no picture
       {2, 6, 6, 3, 16, 3, 3, 1, 1},   // a stem on pictures of three channels
@@ -109,8 +109,12 @@ std::vector<KernelCase> conv2d_cases() {
       {3, 13, 11, 4, 4, 3, 3, 1, 1},   // the sum over pixels is split
       {1, 2, 2, 4, 8, 3, 3, 5, 2},     // phases of the stride without pixels
   };
+  return problems;
+}
+
+std::vector<KernelCase> conv2d_cases() {
   std::vector<KernelCase> cases;
-  for (const Conv2dParams& params : problems) {
+  for (const Conv2dParams& params : conv2d_problems()) {
     cases.push_back(forward_case(params));
     for (const GradMode mode : kGradModes) {
       cases.push_back(backward_data_case(params, mode));

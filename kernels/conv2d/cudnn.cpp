@@ -1,0 +1,139 @@
+// Convolution through cuDNN's graph API: a graph of one operation, f32, bf16 or f16 storage, sums in f32. f32 stays
+// f32 unless the Context allows TF32. A gradient is accumulated by the operation's beta, in the same kernel or one
+// that cuDNN puts behind it. A plan is made for each problem when it is first met, and kept in the Context.
+
+#include "kernels/conv2d/cudnn.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <unordered_map>
+
+namespace zeroth::cudnn {
+
+namespace {
+
+enum TensorNumber : std::int64_t { kX = 1, kW, kY };
+
+struct ProblemHash {
+  std::size_t operator()(const ConvolutionProblem& problem) const {
+    const Conv2dParams& a = problem.params;
+    std::size_t hash = 0;
+    for (const std::int64_t value :
+         {a.n, a.h, a.w, a.c, a.k, a.r, a.s, a.stride, a.padding, static_cast<std::int64_t>(a.dtype),
+          static_cast<std::int64_t>(problem.pass), static_cast<std::int64_t>(problem.mode),
+          std::int64_t{problem.tf32}})
+      hash = hash * 1099511628211u + static_cast<std::size_t>(value);
+    return hash;
+  }
+};
+
+struct Plans {
+  std::unordered_map<ConvolutionProblem, std::unique_ptr<Plan>, ProblemHash> by_problem;
+};
+
+const Plan& plan_for(Context& context, const Conv2dParams& params, Conv2dPass pass,
+                     GradMode mode = GradMode::overwrite) {
+  const ConvolutionProblem problem{params, pass, mode, context.tf32()};
+  std::unique_ptr<Plan>& plan = context.state<Plans>().by_problem[problem];
+  if (!plan) {
+    const Target target(handle_of(context));
+    plan = std::make_unique<Plan>(
+        first_plan(target, convolution_candidates(target, problem), problem.to_string()));
+  }
+  return *plan;
+}
+
+/// Every convolution that the networks and the tests know has plans in every dtype and mode (tests/cudnn).
+bool supports(const Conv2dParams& params, Conv2dPass) {
+  return params.n > 0 &&
+         (params.dtype == DType::f32 || params.dtype == DType::bf16 || params.dtype == DType::f16);
+}
+
+std::size_t workspace(Context& context, const Conv2dParams& params, Conv2dPass pass) {
+  const std::size_t bytes = plan_for(context, params, pass).workspace;
+  if (pass == Conv2dPass::forward) return bytes;
+  return std::max(bytes, plan_for(context, params, pass, GradMode::accumulate).workspace);
+}
+
+void forward(Context& context, const Conv2dParams& params, ConstTensorView x, ConstTensorView w, TensorView y,
+             Workspace scratch) {
+  execute(context, plan_for(context, params, Conv2dPass::forward), {{kX, x.data}, {kW, w.data}, {kY, y.data}},
+          scratch);
+}
+
+void backward_data(Context& context, const Conv2dParams& params, ConstTensorView dy, ConstTensorView w,
+                   TensorView dx, GradMode mode, Workspace scratch) {
+  execute(context, plan_for(context, params, Conv2dPass::backward_data, mode),
+          {{kY, dy.data}, {kW, w.data}, {kX, dx.data}}, scratch);
+}
+
+void backward_weight(Context& context, const Conv2dParams& params, ConstTensorView x, ConstTensorView dy,
+                     TensorView dw, GradMode mode, Workspace scratch) {
+  execute(context, plan_for(context, params, Conv2dPass::backward_weight, mode),
+          {{kX, x.data}, {kY, dy.data}, {kW, dw.data}}, scratch);
+}
+
+}  // namespace
+
+std::string ConvolutionProblem::to_string() const {
+  const char* name = pass == Conv2dPass::forward         ? "forward"
+                     : pass == Conv2dPass::backward_data ? "backward data"
+                                                         : "backward weight";
+  return fmt::format("conv2d {} {}{}{}", name, params.to_string(), tf32 ? " with TF32" : "",
+                     mode == GradMode::accumulate ? ", accumulated" : "");
+}
+
+std::vector<Candidate> convolution_candidates(const Target& target, const ConvolutionProblem& problem) {
+  const Conv2dParams& a = problem.params;
+  const Descriptor x = tensor(kX, a.n, a.h, a.w, a.c, a.dtype), w = tensor(kW, a.k, a.r, a.s, a.c, a.dtype),
+                   y = tensor(kY, a.n, a.p(), a.q(), a.k, a.dtype);
+
+  Descriptor window(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
+  window.set<CUDNN_ATTR_CONVOLUTION_COMP_TYPE>(CUDNN_DATA_FLOAT)
+      .set<CUDNN_ATTR_CONVOLUTION_CONV_MODE>(CUDNN_CROSS_CORRELATION)
+      .set<CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS>(std::int64_t{2})
+      .set<CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES>({a.stride, a.stride})
+      .set<CUDNN_ATTR_CONVOLUTION_DILATIONS>({1, 1})
+      .set<CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS>({a.padding, a.padding})
+      .set<CUDNN_ATTR_CONVOLUTION_POST_PADDINGS>({a.padding, a.padding})
+      .finalize();
+
+  const float alpha = 1.0f, beta = problem.mode == GradMode::accumulate ? 1.0f : 0.0f;
+  std::vector<Descriptor> operations;
+  if (problem.pass == Conv2dPass::forward)
+    operations.emplace_back(CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR)
+        .set<CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC>(window)
+        .set<CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X>(x)
+        .set<CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W>(w)
+        .set<CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y>(y)
+        .set<CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA>(alpha)
+        .set<CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA>(beta)
+        .finalize();
+  else if (problem.pass == Conv2dPass::backward_data)
+    operations.emplace_back(CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR)
+        .set<CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC>(window)
+        .set<CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY>(y)
+        .set<CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W>(w)
+        .set<CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX>(x)
+        .set<CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA>(alpha)
+        .set<CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA>(beta)
+        .finalize();
+  else
+    operations.emplace_back(CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR)
+        .set<CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC>(window)
+        .set<CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X>(x)
+        .set<CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY>(y)
+        .set<CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW>(w)
+        .set<CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA>(alpha)
+        .set<CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA>(beta)
+        .finalize();
+  const bool tensor_cores = a.dtype != DType::f32 || problem.tf32;
+  return candidates(target, operation_graph(target, operations), tensor_cores);
+}
+
+const Conv2dRow conv2d_row{
+    {"cudnn", DeviceKind::cuda, true}, supports, workspace, forward, backward_data, backward_weight};
+
+}  // namespace zeroth::cudnn

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include "engine/functional.h"
 #include "kernels/augment/augment.h"
+#include "kernels/core/profile_range.h"
 
 namespace zeroth {
 
@@ -83,6 +85,7 @@ void Trainer::start_epoch(std::int64_t epoch) {
 }
 
 void Trainer::step() {
+  const ProfileRange range("step");
   if (order_epoch_ != epoch()) start_epoch(epoch());
   const std::int64_t begin = steps_taken() % steps_per_epoch_ * config_.batch_size;
   const TensorView indices = indices_;
@@ -90,6 +93,7 @@ void Trainer::step() {
                                    ConstTensorView(order_on_device_.slice(begin, config_.batch_size)).data,
                                    indices.bytes(), context_.stream());
 
+  std::optional<ProfileRange> phase("augment");
   const AugmentParams params =
       augment_params(train_, config_.batch_size, config_, network_.store().working_dtype(), true);
   const Tensor x = Tensor::empty(context_, {params.n, params.h, params.w, params.c}, params.dtype);
@@ -99,10 +103,13 @@ void Trainer::step() {
   for (GroupRates& group : rates) group.learning_rate *= rate_factor();
   optimizer_.set_rates(rates);
 
+  phase.emplace("forward");
   Tape tape(context_, Tape::Mode::training);
   const Variable logits = network_.forward(tape, tape.constant(x));
   const Loss loss = softmax_cross_entropy(tape, logits, labels_, config_.label_smoothing, metrics_);
+  phase.emplace("backward");
   tape.backward(loss.loss, loss_gradient_);
+  phase.emplace("update");
   optimizer_.step();
 }
 
@@ -129,6 +136,7 @@ Evaluation evaluate(Context& context, Network& network, const PictureSet& set, c
   result.class_correct.resize(static_cast<std::size_t>(set.classes));
   const Tensor metrics = Tensor::zeros(context, {3}, DType::f64);
   const Tensor key = augment_key(context, 0, 0);
+  const ProfileRange range("evaluation");
   for (std::size_t begin = 0; begin < all.size(); begin += kEvaluationBatch) {
     const std::span<const std::int32_t> batch =
         std::span(all).subspan(begin, std::min<std::size_t>(kEvaluationBatch, all.size() - begin));

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "kernels/core/profile_range.h"
+
 namespace zeroth {
 
 std::string AdamwParams::to_string() const {
@@ -29,6 +31,7 @@ void adamw_step(Context& context, const AdamwParams& params, const FlatParameter
   const AdamwRow& row = select_row(
       context, "adamw", adamw_rows(), [&](const AdamwRow& candidate) { return candidate.supports(params); },
       [&] { return params.to_string(); });
+  const ProfileRange range("adamw_step", row.name);
   row.step(context, params, parameters, m, v, step);
 }
 

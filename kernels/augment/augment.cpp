@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "kernels/core/profile_range.h"
+
 namespace zeroth {
 
 namespace {
@@ -42,6 +44,7 @@ void augment_forward(Context& context, const AugmentParams& params, ConstTensorV
       context, "augment", augment_rows(),
       [&](const AugmentRow& candidate) { return candidate.supports(params); },
       [&] { return params.to_string(); });
+  const ProfileRange range("augment_forward", row.name);
   row.forward(context, params, pictures, all_labels, indices, key, x, labels);
 }
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "kernels/core/profile_range.h"
+
 namespace zeroth {
 
 std::string AvgPoolParams::to_string() const {
@@ -28,6 +30,7 @@ const AvgPoolRow& select(const Context& context, const AvgPoolParams& params) {
 
 void avg_pool_forward(Context& context, const AvgPoolParams& params, ConstTensorView x, TensorView y) {
   const AvgPoolRow& row = select(context, params);
+  const ProfileRange range("avg_pool_forward", row.name);
   check_operand("avg_pool", "x", x, {params.n, params.h, params.w, params.c}, params.dtype);
   check_operand("avg_pool", "y", y, {params.n, params.c}, params.dtype);
   row.forward(context, params, x, y);
@@ -37,6 +40,7 @@ void avg_pool_backward(Context& context, const AvgPoolParams& params, ConstTenso
                        GradMode mode) {
   if (mode == GradMode::skip) return;
   const AvgPoolRow& row = select(context, params);
+  const ProfileRange range("avg_pool_backward", row.name);
   check_operand("avg_pool backward", "dy", dy, {params.n, params.c}, params.dtype);
   check_operand("avg_pool backward", "dx", dx, {params.n, params.h, params.w, params.c}, params.dtype);
   row.backward(context, params, dy, dx, mode);

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "kernels/core/profile_range.h"
+
 namespace zeroth {
 
 std::string BatchNormParams::to_string() const {
@@ -57,6 +59,7 @@ void batch_norm_forward_training(Context& context, const BatchNormParams& params
                                  TensorView running_var, TensorView y, TensorView mean,
                                  TensorView inverse_std, Workspace workspace) {
   const BatchNormRow& row = select(context, params);
+  const ProfileRange range("batch_norm_forward_training", row.name);
   if (params.rows < 2)
     fail(ErrorKind::usage, "batch_norm: training needs at least two values a channel, this batch has " +
                                std::to_string(params.rows) + ": train with a larger batch");
@@ -78,6 +81,7 @@ void batch_norm_forward_inference(Context& context, const BatchNormParams& param
                                   ConstTensorView gamma, ConstTensorView beta, ConstTensorView running_mean,
                                   ConstTensorView running_var, TensorView y, Workspace workspace) {
   const BatchNormRow& row = select(context, params);
+  const ProfileRange range("batch_norm_forward_inference", row.name);
   constexpr const char* kName = "batch_norm inference";
   check_rows(kName, "x", x, params);
   check_rows(kName, "y", y, params);
@@ -95,6 +99,7 @@ void batch_norm_backward(Context& context, const BatchNormParams& params, ConstT
                          TensorView dbeta, GradMode parameter_mode, Workspace workspace) {
   if (dx_mode == GradMode::skip && parameter_mode == GradMode::skip) return;
   const BatchNormRow& row = select(context, params);
+  const ProfileRange range("batch_norm_backward", row.name);
   constexpr const char* kName = "batch_norm backward";
   check_rows(kName, "dy", dy, params);
   check_rows(kName, "x", x, params);

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "kernels/core/profile_range.h"
+
 namespace zeroth {
 
 std::string Conv2dParams::to_string() const {
@@ -42,6 +44,7 @@ std::size_t conv2d_workspace(Context& context, const Conv2dParams& params, Conv2
 void conv2d_forward(Context& context, const Conv2dParams& params, ConstTensorView x, ConstTensorView w,
                     TensorView y, Workspace workspace) {
   const Conv2dRow& row = select(context, params, Conv2dPass::forward);
+  const ProfileRange range("conv2d_forward", row.name);
   check_operand("conv2d", "x", x, params.x_shape(), params.dtype);
   check_operand("conv2d", "w", w, params.w_shape(), params.dtype);
   check_operand("conv2d", "y", y, params.y_shape(), params.dtype);
@@ -53,6 +56,7 @@ void conv2d_backward_data(Context& context, const Conv2dParams& params, ConstTen
                           TensorView dx, GradMode mode, Workspace workspace) {
   if (mode == GradMode::skip) return;
   const Conv2dRow& row = select(context, params, Conv2dPass::backward_data);
+  const ProfileRange range("conv2d_backward_data", row.name);
   check_operand("conv2d backward data", "dy", dy, params.y_shape(), params.dtype);
   check_operand("conv2d backward data", "w", w, params.w_shape(), params.dtype);
   check_operand("conv2d backward data", "dx", dx, params.x_shape(), params.dtype);
@@ -65,6 +69,7 @@ void conv2d_backward_weight(Context& context, const Conv2dParams& params, ConstT
                             ConstTensorView dy, TensorView dw, GradMode mode, Workspace workspace) {
   if (mode == GradMode::skip) return;
   const Conv2dRow& row = select(context, params, Conv2dPass::backward_weight);
+  const ProfileRange range("conv2d_backward_weight", row.name);
   check_operand("conv2d backward weight", "x", x, params.x_shape(), params.dtype);
   check_operand("conv2d backward weight", "dy", dy, params.y_shape(), params.dtype);
   check_operand("conv2d backward weight", "dw", dw, params.w_shape(), params.dtype);

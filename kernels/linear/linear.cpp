@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "kernels/core/profile_range.h"
+
 namespace zeroth {
 
 std::string LinearParams::to_string() const {
@@ -33,6 +35,7 @@ std::size_t linear_workspace(Context& context, const LinearParams& params) {
 void linear_forward(Context& context, const LinearParams& params, ConstTensorView x, ConstTensorView w,
                     ConstTensorView bias, TensorView y, Workspace workspace) {
   const LinearRow& row = select(context, params);
+  const ProfileRange range("linear_forward", row.name);
   check_operand("linear", "x", x, {params.n, params.c}, params.dtype);
   check_operand("linear", "w", w, {params.k, params.c}, params.dtype);
   check_operand("linear", "bias", bias, {params.k}, statistics_dtype(params.dtype));
@@ -45,6 +48,7 @@ void linear_backward_data(Context& context, const LinearParams& params, ConstTen
                           TensorView dx, GradMode mode, Workspace workspace) {
   if (mode == GradMode::skip) return;
   const LinearRow& row = select(context, params);
+  const ProfileRange range("linear_backward_data", row.name);
   check_operand("linear backward data", "dy", dy, {params.n, params.k}, params.dtype);
   check_operand("linear backward data", "w", w, {params.k, params.c}, params.dtype);
   check_operand("linear backward data", "dx", dx, {params.n, params.c}, params.dtype);
@@ -57,6 +61,7 @@ void linear_backward_weight(Context& context, const LinearParams& params, ConstT
                             Workspace workspace) {
   if (mode == GradMode::skip) return;
   const LinearRow& row = select(context, params);
+  const ProfileRange range("linear_backward_weight", row.name);
   check_operand("linear backward weight", "x", x, {params.n, params.c}, params.dtype);
   check_operand("linear backward weight", "dy", dy, {params.n, params.k}, params.dtype);
   check_operand("linear backward weight", "dw", dw, {params.k, params.c}, params.dtype);

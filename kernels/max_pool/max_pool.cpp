@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "kernels/core/profile_range.h"
+
 namespace zeroth {
 
 std::string MaxPoolParams::to_string() const {
@@ -35,6 +37,7 @@ const MaxPoolRow& select(const Context& context, const MaxPoolParams& params) {
 void max_pool_forward(Context& context, const MaxPoolParams& params, ConstTensorView x, TensorView y,
                       TensorView winner) {
   const MaxPoolRow& row = select(context, params);
+  const ProfileRange range("max_pool_forward", row.name);
   check_operand("max_pool", "x", x, params.x_shape(), params.dtype);
   check_operand("max_pool", "y", y, params.y_shape(), params.dtype);
   check_operand("max_pool", "winner", winner, params.y_shape(), DType::u8);
@@ -45,6 +48,7 @@ void max_pool_backward(Context& context, const MaxPoolParams& params, ConstTenso
                        ConstTensorView winner, TensorView dx, GradMode mode) {
   if (mode == GradMode::skip) return;
   const MaxPoolRow& row = select(context, params);
+  const ProfileRange range("max_pool_backward", row.name);
   check_operand("max_pool backward", "dy", dy, params.y_shape(), params.dtype);
   check_operand("max_pool backward", "winner", winner, params.y_shape(), DType::u8);
   check_operand("max_pool backward", "dx", dx, params.x_shape(), params.dtype);

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "kernels/core/profile_range.h"
+
 namespace zeroth {
 
 const char* name_of(Reduction reduction) {
@@ -48,6 +50,7 @@ void reduce_forward(Context& context, const ReduceParams& params, ConstTensorVie
   check_operand("reduce", "x", x, x.shape, params.dtype);
   check_operand("reduce", "result", result, {1}, statistics_dtype(params.dtype));
   const ReduceRow& row = select(context, params);
+  const ProfileRange range("reduce_forward", row.name);
   check_workspace("reduce", workspace, row.workspace(context, params));
   row.forward(context, params, x, result, workspace);
 }

@@ -1,5 +1,7 @@
 #include "kernels/relu/relu.h"
 
+#include "kernels/core/profile_range.h"
+
 namespace zeroth {
 
 std::span<const ReluRow> relu_rows() {
@@ -20,7 +22,9 @@ void relu_forward(Context& context, ConstTensorView x, TensorView y) {
   const ReluParams params{x.elements(), x.dtype};
   check_operand("relu", "x", x, x.shape, x.dtype);
   check_operand("relu", "y", y, x.shape, x.dtype);
-  select(context, params).forward(context, params, x, y);
+  const ReluRow& row = select(context, params);
+  const ProfileRange range("relu_forward", row.name);
+  row.forward(context, params, x, y);
 }
 
 void relu_backward(Context& context, ConstTensorView dy, ConstTensorView y, TensorView dx, GradMode mode) {
@@ -29,7 +33,9 @@ void relu_backward(Context& context, ConstTensorView dy, ConstTensorView y, Tens
   check_operand("relu backward", "y", y, y.shape, y.dtype);
   check_operand("relu backward", "dy", dy, y.shape, y.dtype);
   check_operand("relu backward", "dx", dx, y.shape, y.dtype);
-  select(context, params).backward(context, params, dy, y, dx, mode);
+  const ReluRow& row = select(context, params);
+  const ProfileRange range("relu_backward", row.name);
+  row.backward(context, params, dy, y, dx, mode);
 }
 
 }  // namespace zeroth

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "kernels/core/profile_range.h"
+
 namespace zeroth {
 
 const char* name_of(ResidualForm form) {
@@ -60,6 +62,7 @@ void residual_forward(Context& context, const ResidualParams& params, ConstTenso
                       ConstTensorView shortcut, ConstTensorView alpha, TensorView y) {
   constexpr const char* kName = "residual";
   const ResidualRow& row = select(context, params);
+  const ProfileRange range("residual_forward", row.name);
   check_elements(kName, "f", f, params);
   check_elements(kName, "shortcut", shortcut, params);
   check_elements(kName, "y", y, params);
@@ -73,6 +76,7 @@ void residual_backward(Context& context, const ResidualParams& params, ConstTens
                        Workspace workspace) {
   constexpr const char* kName = "residual backward";
   const ResidualRow& row = select(context, params);
+  const ProfileRange range("residual_backward", row.name);
   if (params.form == ResidualForm::plain) dalpha_mode = GradMode::skip;
   check_elements(kName, "dy", dy, params);
   if (params.form != ResidualForm::plain) {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "kernels/core/profile_range.h"
+
 namespace zeroth {
 
 std::string SgdParams::to_string() const {
@@ -25,6 +27,7 @@ void sgd_step(Context& context, const SgdParams& params, const FlatParameters& p
   const SgdRow& row = select_row(
       context, "sgd", sgd_rows(), [&](const SgdRow& candidate) { return candidate.supports(params); },
       [&] { return params.to_string(); });
+  const ProfileRange range("sgd_step", row.name);
   row.step(context, params, parameters, momentum_buffer);
 }
 

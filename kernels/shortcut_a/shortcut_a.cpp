@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "kernels/core/profile_range.h"
+
 namespace zeroth {
 
 std::string ShortcutAParams::to_string() const {
@@ -29,6 +31,7 @@ const ShortcutARow& select(const Context& context, const ShortcutAParams& params
 
 void shortcut_a_forward(Context& context, const ShortcutAParams& params, ConstTensorView x, TensorView y) {
   const ShortcutARow& row = select(context, params);
+  const ProfileRange range("shortcut_a_forward", row.name);
   check_operand("shortcut_a", "x", x, params.x_shape(), params.dtype);
   check_operand("shortcut_a", "y", y, params.y_shape(), params.dtype);
   row.forward(context, params, x, y);
@@ -38,6 +41,7 @@ void shortcut_a_backward(Context& context, const ShortcutAParams& params, ConstT
                          GradMode mode) {
   if (mode == GradMode::skip) return;
   const ShortcutARow& row = select(context, params);
+  const ProfileRange range("shortcut_a_backward", row.name);
   check_operand("shortcut_a backward", "dy", dy, params.y_shape(), params.dtype);
   check_operand("shortcut_a backward", "dx", dx, params.x_shape(), params.dtype);
   row.backward(context, params, dy, dx, mode);

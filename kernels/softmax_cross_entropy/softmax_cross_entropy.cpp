@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "kernels/core/profile_range.h"
+
 namespace zeroth {
 
 std::string SoftmaxCrossEntropyParams::to_string() const {
@@ -46,7 +48,9 @@ void softmax_cross_entropy_forward(Context& context, const SoftmaxCrossEntropyPa
   check_operand(kName, "row_losses", row_losses, {params.n}, statistics_dtype(params.dtype));
   check_operand(kName, "predictions", predictions, {params.n}, DType::i32);
   if (metrics) check_operand(kName, "metrics", metrics, {3}, DType::f64);
-  select(context, params).forward(context, params, logits, labels, loss, row_losses, predictions, metrics);
+  const SoftmaxCrossEntropyRow& row = select(context, params);
+  const ProfileRange range("softmax_cross_entropy_forward", row.name);
+  row.forward(context, params, logits, labels, loss, row_losses, predictions, metrics);
 }
 
 void softmax_cross_entropy_backward(Context& context, const SoftmaxCrossEntropyParams& params,
@@ -59,7 +63,9 @@ void softmax_cross_entropy_backward(Context& context, const SoftmaxCrossEntropyP
   check_operand(kName, "labels", labels, {params.n}, DType::i32);
   check_operand(kName, "dloss", dloss, {1}, statistics_dtype(params.dtype));
   check_operand(kName, "dlogits", dlogits, {params.n, params.k}, params.dtype);
-  select(context, params).backward(context, params, logits, labels, dloss, dlogits, mode);
+  const SoftmaxCrossEntropyRow& row = select(context, params);
+  const ProfileRange range("softmax_cross_entropy_backward", row.name);
+  row.backward(context, params, logits, labels, dloss, dlogits, mode);
 }
 
 }  // namespace zeroth

@@ -97,7 +97,7 @@ void add_eval_command(CLI::App& program, Action& action) {
       ->type_name("RUN|CHECKPOINT")
       ->required();
   *flags = std::make_unique<SettingFlags>(
-      command, std::vector<std::string>{"data", "device", "threads", "deterministic", "impl"});
+      command, std::vector<std::string>{"data", "device", "threads", "deterministic", "tf32", "impl"});
   command.add_flag("--json", *json, "print the result as JSON");
 }
 

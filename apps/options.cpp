@@ -267,6 +267,9 @@ void add_machine_settings(TableBuilder& table) {
   }
   table.boolean("deterministic", &TrainOptions::deterministic,
                 "only implementations that give the same bits every time");
+  table.boolean("tf32", &TrainOptions::tf32,
+                "let libraries round the factors of f32 products to 10 bits, for tensor cores (cuda)")
+      .may_change = true;
   Setting& impl = table.add(
       "impl", "OP=ROW", ValueType::list,
       "implementation of an operation, as `zeroth info` lists them; may be given again for others",

@@ -52,6 +52,7 @@ struct TrainOptions {
   std::string device = "auto";
   std::optional<std::int64_t> threads;
   bool deterministic = false;
+  bool tf32 = false;
   std::vector<std::string> impl;
 
   std::string config, out, resume;

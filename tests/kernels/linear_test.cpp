@@ -1,5 +1,6 @@
 #include "kernels/linear/linear.h"
 
+#include "kernels/linear/native.h"
 #include "tests/kernels/cases.h"
 #include "tests/kernels/harness.h"
 
@@ -101,4 +102,23 @@ TEST_CASE("linear refuses arguments that do not match", "[kernels][linear]") {
         linear_workspace(context, {2, 0, 3, DType::f32});
       },
       "linear: sizes must be positive: 2x0 * 3 f32");
+}
+
+TEST_CASE("a bias is added in f32 and the sum rounded once", "[kernels][linear]") {
+  Context context({DeviceKind::simt, 0});
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f16})
+    for (const auto& [n, k] : {std::pair<std::int64_t, std::int64_t>{1, 1}, {3, 10}, {70, 67}, {0, 4}}) {
+      INFO(name_of(dtype) << ", " << n << " x " << k);
+      const std::vector<double> product = random_values(n * k, DType::f32, -1.0, 1.0, 1),
+                                bias = random_values(k, DType::f32, -1.0, 1.0, 2);
+      std::vector<double> expected(product.size());
+      for (std::size_t i = 0; i < expected.size(); ++i)
+        expected[i] =
+            rounded(dtype, static_cast<float>(product[i]) + static_cast<float>(bias[i % static_cast<std::size_t>(k)]));
+      const Operand products(context, DType::f32, {n, k}, product), biases(context, DType::f32, {k}, bias),
+          y = Operand::unset(context, dtype, {n, k});
+      simt_native::linear_add_bias(context, {n, 1, k, dtype}, products.view().as<float>(), biases, y);
+      CHECK(y.values() == expected);
+      CHECK(y.intact());
+    }
 }

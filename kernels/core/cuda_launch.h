@@ -1,10 +1,10 @@
 #pragma once
 
-#include <cuda_runtime_api.h>
-
 #include <cstddef>
 
 #include "kernels/core/device.h"
+
+struct dim3;  // CUDA's
 
 namespace zeroth::cuda_native {
 

@@ -34,11 +34,9 @@ AugmentParams augment_params(const PictureSet& set, std::int64_t rows, const Tra
   return params;
 }
 
-Tensor augment_key(Context& context, std::uint64_t seed, std::int64_t epoch) {
-  const std::array<std::int32_t, 4> words{static_cast<std::int32_t>(seed),
-                                          static_cast<std::int32_t>(seed >> 32),
-                                          static_cast<std::int32_t>(epoch), 0};
-  return Tensor::from_host<std::int32_t>(context, {4}, words);
+std::array<std::int32_t, 4> augment_key(std::uint64_t seed, std::int64_t epoch) {
+  return {static_cast<std::int32_t>(seed), static_cast<std::int32_t>(seed >> 32),
+          static_cast<std::int32_t>(epoch), 0};
 }
 
 Metrics read_metrics(Context& context, const Tensor& metrics) {
@@ -68,6 +66,7 @@ Trainer::Trainer(Context& context, Network& network, PictureSet train, const Tra
   order_on_device_ = Tensor::empty(context, {config_.pictures_per_epoch}, DType::i32);
   indices_ = Tensor::empty(context, {config.batch_size}, DType::i32);
   labels_ = Tensor::empty(context, {config.batch_size}, DType::i32);
+  key_ = Tensor::empty(context, {4}, DType::i32);
   metrics_ = Tensor::zeros(context, {3}, DType::f64);
   dispatch_reference(statistics_dtype(network.store().working_dtype()), [&]<class T>(TypeTag<T>) {
     const T one{1};
@@ -80,7 +79,8 @@ void Trainer::start_epoch(std::int64_t epoch) {
   require(static_cast<std::int64_t>(order.size()) == config_.pictures_per_epoch,
           "an epoch's order has pictures_per_epoch indices");
   order_on_device_.copy_from(context_, std::as_bytes(std::span(order)));
-  key_ = augment_key(context_, config_.seed, epoch);
+  const std::array<std::int32_t, 4> key = augment_key(config_.seed, epoch);
+  context_.upload(key_, std::as_bytes(std::span<const std::int32_t>(key)));
   order_epoch_ = epoch;
 }
 
@@ -135,7 +135,7 @@ Evaluation evaluate(Context& context, Network& network, const PictureSet& set, c
   result.class_rows.resize(static_cast<std::size_t>(set.classes));
   result.class_correct.resize(static_cast<std::size_t>(set.classes));
   const Tensor metrics = Tensor::zeros(context, {3}, DType::f64);
-  const Tensor key = augment_key(context, 0, 0);
+  const Tensor key = Tensor::from_host<std::int32_t>(context, {4}, augment_key(0, 0));
   const ProfileRange range("evaluation");
   for (std::size_t begin = 0; begin < all.size(); begin += kEvaluationBatch) {
     const std::span<const std::int32_t> batch =

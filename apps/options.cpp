@@ -28,6 +28,8 @@ const Choices<OptimizerKind> kOptimizers{
 const Choices<ScheduleKind> kSchedules{
     {"constant", ScheduleKind::constant}, {"step", ScheduleKind::step}, {"cosine", ScheduleKind::cosine}};
 
+const Choices<DType> kPrecisions{{"off", DType::f32}, {"bf16", DType::bf16}};
+
 const Setting::Condition kSgd{"--optimizer sgd",
                               [](const TrainOptions& o) { return o.optimizer == OptimizerKind::sgd; }};
 const Setting::Condition kAdam{"--optimizer adam or adamw",
@@ -259,6 +261,8 @@ void add_machine_settings(TableBuilder& table) {
     if (value != "auto") static_cast<void>(parse_device(value));
     o.device = value;
   };
+  table.choice("amp", &TrainOptions::amp, kPrecisions,
+               "mixed precision: 16-bit activations and weights over f32 masters");
   Setting& threads =
       table.integer("threads", &TrainOptions::threads, 1, 4096, "every core there is", "CPU threads");
   for (Setting* line : {&device, &threads}) {

@@ -50,6 +50,7 @@ struct TrainOptions {
   std::int64_t seed = 0;
 
   std::string device = "auto";
+  DType amp = DType::f32;  ///< storage dtype of activations and working weights
   std::optional<std::int64_t> threads;
   bool deterministic = false;
   bool tf32 = false;

@@ -63,7 +63,7 @@ std::unique_ptr<ResNet> make_network(Context& context, const TrainOptions& optio
   config.width = width;
   config.picture_channels = channels;
   auto network = std::make_unique<ResNet>(config);
-  network->store().materialise(context, static_cast<std::uint64_t>(options.seed));
+  network->store().materialise(context, static_cast<std::uint64_t>(options.seed), options.amp);
   return network;
 }
 

@@ -171,7 +171,7 @@ int train(const Said& said, bool json) {
                     split.validation,
                     dataset.origin == DataOrigin::generated ? start.info.data : "",
                     training_flops(*network),
-                    measure_matrix_rate(*context),
+                    measure_matrix_rate(*context, options.amp),
                     start.info};
 
   start.folder.create(folder_config(options));

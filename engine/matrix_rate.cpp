@@ -14,12 +14,11 @@ double measure_matrix_rate(Context& context, DType dtype) {
   constexpr int kRuns = 5;
   const LinearParams params{kSide, kSide, kSide, dtype};
   // Zeros would let some hardware clock higher than real data does; the contents of fresh memory would be worse still.
-  const std::vector<float> ones(static_cast<std::size_t>(kSide * kSide), 0.5f);
   const auto matrix = [&] {
-    if (dtype == DType::f32) return Tensor::from_host<float>(context, {kSide, kSide}, ones);
-    const std::vector<bf16> halves(ones.size(), to_bf16(0.5f));
-    require(dtype == DType::bf16, "the matrix rate is measured in f32 or bf16");
-    return Tensor::from_host<bf16>(context, {kSide, kSide}, halves);
+    return dispatch_storage(dtype, [&]<class T>(TypeTag<T>) {
+      const std::vector<T> values(static_cast<std::size_t>(kSide * kSide), from_compute<T>(0.5f));
+      return Tensor::from_host<T>(context, {kSide, kSide}, values);
+    });
   };
   const Tensor x = matrix(), w = matrix(), y = Tensor::empty(context, {kSide, kSide}, dtype);
   const Tensor bias = Tensor::zeros(context, {kSide}, DType::f32);

@@ -1,7 +1,6 @@
 #include "engine/functional.h"
 
 #include "kernels/avg_pool/avg_pool.h"
-#include "kernels/batch_norm/batch_norm.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/linear/linear.h"
 #include "kernels/max_pool/max_pool.h"
@@ -53,6 +52,49 @@ struct BatchNormNode {
     batch_norm_backward(context, params, dy, x, gamma, mean, inverse_std, dx.view, dx.mode, dgamma.view,
                         dbeta.view, dgamma.mode, workspace);
     if (in_place) tape.adopt(x_slot, dy);
+  }
+};
+
+struct BatchNormActNode {
+  BatchNormActParams params;
+  Tensor x, y, gamma, beta, mean, inverse_std, alpha;  // y only where it masks
+  int x_slot, gamma_slot, beta_slot, shortcut_slot, alpha_slot, y_slot;
+
+  void backward(Tape& tape) {
+    const Tensor dy = tape.take_gradient(y_slot);
+    if (!dy.defined()) return;
+    Context& context = tape.context();
+    const auto dgamma = tape.target(gamma_slot), dbeta = tape.target(beta_slot),
+               dalpha = tape.target(alpha_slot);
+    require(dgamma.mode == dbeta.mode, "batch_norm_act: gamma and beta want gradients together");
+    // One gradient may take the place of dy, which is not needed after this node: the shortcut's, or that of
+    // x.
+    const int heir = has_shortcut(params.epilogue) ? shortcut_slot : x_slot;
+    const bool in_place = tape.can_adopt(heir);
+    const auto target = [&](int slot) {
+      return in_place && slot == heir ? Tape::Target{dy, GradMode::overwrite} : tape.target(slot);
+    };
+    const auto dx = target(x_slot), dshortcut = target(shortcut_slot);
+    batch_norm_act_backward(context, params,
+                            {.dy = dy,
+                             .x = x,
+                             .y = y,
+                             .gamma = gamma,
+                             .beta = beta,
+                             .mean = mean,
+                             .inverse_std = inverse_std,
+                             .alpha = alpha,
+                             .dx = dx.view,
+                             .dx_mode = dx.mode,
+                             .dshortcut = dshortcut.view,
+                             .dshortcut_mode = dshortcut.mode,
+                             .dgamma = dgamma.view,
+                             .dbeta = dbeta.view,
+                             .parameter_mode = dgamma.mode,
+                             .dalpha = dalpha.view,
+                             .dalpha_mode = dalpha.mode},
+                            context.scratch(batch_norm_act_workspace(context, params)));
+    if (in_place) tape.adopt(heir, dy);
   }
 };
 
@@ -200,6 +242,39 @@ Variable batch_norm(Tape& tape, const Variable& x, const Variable& gamma, const 
   if (result.slot >= 0)
     tape.record(BatchNormNode{params, x.value, gamma.value, mean, inverse_std, x.slot, gamma.slot, beta.slot,
                               result.slot});
+  return result;
+}
+
+Variable batch_norm_act(Tape& tape, Epilogue epilogue, const Variable& x, const Variable& gamma,
+                        const Variable& beta, const Tensor& running_mean, const Tensor& running_var,
+                        const Variable& shortcut, const Variable& alpha, BatchNormOptions options) {
+  require_rank(x, 4, "batch_norm_act: x has four dimensions (N, H, W, C)");
+  const Shape& shape = x.value.shape();
+  const BatchNormActParams params{
+      {shape[0] * shape[1] * shape[2], shape[3], options.eps, options.momentum, x.value.dtype()}, epilogue};
+  Context& context = tape.context();
+  const Workspace workspace = context.scratch(batch_norm_act_workspace(context, params));
+  Tensor y = Tensor::empty(context, shape, params.dtype);
+  if (!tape.training()) {
+    batch_norm_act_forward_inference(
+        context, params,
+        {x.value, gamma.value, beta.value, shortcut.value, alpha.value, running_mean, running_var, y},
+        workspace);
+    return tape.constant(std::move(y));
+  }
+  const Tensor mean = Tensor::empty(context, {params.channels}, statistics_dtype(params.dtype));
+  const Tensor inverse_std = Tensor::empty(context, {params.channels}, statistics_dtype(params.dtype));
+  batch_norm_act_forward_training(context, params,
+                                  {x.value, gamma.value, beta.value, shortcut.value, alpha.value,
+                                   running_mean, running_var, y, mean, inverse_std},
+                                  workspace);
+  Variable result = tape.result(y, x.slot >= 0 || gamma.slot >= 0 || beta.slot >= 0 || shortcut.slot >= 0);
+  if (result.slot >= 0) {
+    const bool masks = epilogue == Epilogue::plain || epilogue == Epilogue::post;
+    tape.record(BatchNormActNode{params, x.value, masks ? y : Tensor(), gamma.value, beta.value, mean,
+                                 inverse_std, alpha.value, x.slot, gamma.slot, beta.slot, shortcut.slot,
+                                 alpha.slot, result.slot});
+  }
   return result;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "engine/tape.h"
+#include "kernels/batch_norm_act/batch_norm_act.h"
 #include "kernels/residual/residual.h"
 
 namespace zeroth {
@@ -20,6 +21,13 @@ struct BatchNormOptions {
 /// moves the running moments; an inference tape uses them.
 Variable batch_norm(Tape& tape, const Variable& x, const Variable& gamma, const Variable& beta,
                     const Tensor& running_mean, const Tensor& running_var, BatchNormOptions options = {});
+
+/// Batch norm and what follows it, fused. `shortcut` is not used by Epilogue::relu, `alpha`: (1) neither by relu
+/// nor by plain.
+Variable batch_norm_act(Tape& tape, Epilogue epilogue, const Variable& x, const Variable& gamma,
+                        const Variable& beta, const Tensor& running_mean, const Tensor& running_var,
+                        const Variable& shortcut = {}, const Variable& alpha = {},
+                        BatchNormOptions options = {});
 
 Variable relu(Tape& tape, const Variable& x);
 

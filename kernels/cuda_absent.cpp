@@ -4,7 +4,7 @@
 #include "kernels/adamw/adamw.h"
 #include "kernels/augment/augment.h"
 #include "kernels/avg_pool/avg_pool.h"
-#include "kernels/batch_norm/batch_norm.h"
+#include "kernels/batch_norm_act/batch_norm_act.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/linear/linear.h"
 #include "kernels/max_pool/max_pool.h"
@@ -19,6 +19,7 @@ namespace zeroth::cuda_native {
 
 const Conv2dRow conv2d_row = absent_row<Conv2dRow>();
 const BatchNormRow batch_norm_row = absent_row<BatchNormRow>();
+const BatchNormActRow batch_norm_act_row = absent_row<BatchNormActRow>();
 const ReluRow relu_row = absent_row<ReluRow>();
 const ResidualRow residual_row = absent_row<ResidualRow>();
 const ShortcutARow shortcut_a_row = absent_row<ShortcutARow>();

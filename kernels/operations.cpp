@@ -7,7 +7,7 @@
 #include "kernels/adamw/adamw.h"
 #include "kernels/augment/augment.h"
 #include "kernels/avg_pool/avg_pool.h"
-#include "kernels/batch_norm/batch_norm.h"
+#include "kernels/batch_norm_act/batch_norm_act.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/linear/linear.h"
 #include "kernels/max_pool/max_pool.h"
@@ -27,6 +27,7 @@ std::vector<RowInfo> all_rows() {
   };
   add("conv2d", conv2d_rows());
   add("batch_norm", batch_norm_rows());
+  add("batch_norm_act", batch_norm_act_rows());
   add("relu", relu_rows());
   add("residual", residual_rows());
   add("shortcut_a", shortcut_a_rows());

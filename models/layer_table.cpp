@@ -40,8 +40,8 @@ void ResNet::describe_block(const Block& block, Shape& at, std::vector<LayerInfo
     table.push_back({block.name + ".shortcut", "shortcut_a", at, 0, 0, 0});
   }
   const bool plain = config_.form == ResidualForm::plain;
-  table.push_back({block.name, std::string("residual, ") + name_of(config_.form), at, plain ? 0 : 1, 0,
-                   plain ? 0 : at.elements()});
+  // Fused with the second batch norm: what its backward reads is already counted.
+  table.push_back({block.name, std::string("residual, ") + name_of(config_.form), at, plain ? 0 : 1, 0, 0});
 }
 
 std::vector<LayerInfo> ResNet::layers() const {

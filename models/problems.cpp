@@ -9,8 +9,9 @@ namespace zeroth {
 namespace {
 
 const char* operation_of(const Problem& problem) {
-  static constexpr const char* names[] = {"conv2d",   "batch_norm", "relu",   "residual",             "shortcut_a",
-                                          "max_pool", "avg_pool",   "linear", "softmax_cross_entropy"};
+  static constexpr const char* names[] = {
+      "conv2d",   "batch_norm", "batch_norm_act", "shortcut_a",
+      "max_pool", "avg_pool",   "linear",         "softmax_cross_entropy"};
   static_assert(std::size(names) == std::variant_size_v<Problem>);
   return names[problem.index()];
 }
@@ -23,8 +24,8 @@ class Walk {
 
   std::vector<ProblemCount> problems() && {
     const bool imagenet = config_.stem == Stem::imagenet;
-    conv_bn(at_, config_.channels.front(), imagenet ? 7 : 3, imagenet ? 2 : 1);
-    relu();
+    conv(at_, config_.channels.front(), imagenet ? 7 : 3, imagenet ? 2 : 1);
+    norm_act(Epilogue::relu);
     if (imagenet) {
       const MaxPoolParams pool{at_[0], at_[1], at_[2], at_[3], 3, 2, 1, dtype_};
       add(pool);
@@ -50,25 +51,29 @@ class Walk {
     else
       ++same->count;
   }
-  void conv_bn(Shape& at, std::int64_t channels, std::int64_t window, std::int64_t stride) {
-    const Conv2dParams conv{at[0],  at[1],  at[2],  at[3],      channels,
-                            window, window, stride, window / 2, dtype_};
-    add(conv);
-    at = conv.y_shape();
-    add(BatchNormParams{.rows = at[0] * at[1] * at[2], .channels = channels, .dtype = dtype_});
+  void conv(Shape& at, std::int64_t channels, std::int64_t window, std::int64_t stride) {
+    const Conv2dParams params{at[0],  at[1],  at[2],  at[3],      channels,
+                              window, window, stride, window / 2, dtype_};
+    add(params);
+    at = params.y_shape();
   }
-  void relu() { add(ReluParams{at_.elements(), dtype_}); }
+  BatchNormParams norm(const Shape& at) const {
+    return {.rows = at[0] * at[1] * at[2], .channels = at[3], .dtype = dtype_};
+  }
+  void norm_act(Epilogue epilogue) { add(BatchNormActParams{norm(at_), epilogue}); }
   void block(std::int64_t channels, std::int64_t stride) {
     Shape shortcut = at_;
     const bool changes_shape = stride != 1 || at_[3] != channels;
-    conv_bn(at_, channels, 3, stride);
-    relu();
-    conv_bn(at_, channels, 3, 1);
-    if (changes_shape && config_.shortcut == ShortcutKind::b)
-      conv_bn(shortcut, channels, 1, stride);
-    else if (changes_shape)
+    if (changes_shape && config_.shortcut == ShortcutKind::b) {
+      conv(shortcut, channels, 1, stride);
+      add(norm(shortcut));
+    } else if (changes_shape) {
       add(ShortcutAParams{shortcut[0], shortcut[1], shortcut[2], shortcut[3], channels, dtype_});
-    add(ResidualParams{config_.form, at_.elements(), dtype_});
+    }
+    conv(at_, channels, 3, stride);
+    norm_act(Epilogue::relu);
+    conv(at_, channels, 3, 1);
+    norm_act(epilogue_of(config_.form));
   }
 
   const ResNetConfig& config_;
@@ -81,12 +86,7 @@ class Walk {
 
 std::string to_string(const Problem& problem) {
   return std::visit(
-      [&]<class Params>(const Params& params) {
-        if constexpr (std::is_same_v<Params, ReluParams>)
-          return fmt::format("{} {} {}", operation_of(problem), params.elements, name_of(params.dtype));
-        else
-          return fmt::format("{} {}", operation_of(problem), params.to_string());
-      },
+      [&](const auto& params) { return fmt::format("{} {}", operation_of(problem), params.to_string()); },
       problem);
 }
 

@@ -5,12 +5,10 @@
 #include <vector>
 
 #include "kernels/avg_pool/avg_pool.h"
-#include "kernels/batch_norm/batch_norm.h"
+#include "kernels/batch_norm_act/batch_norm_act.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/linear/linear.h"
 #include "kernels/max_pool/max_pool.h"
-#include "kernels/relu/relu.h"
-#include "kernels/residual/residual.h"
 #include "kernels/shortcut_a/shortcut_a.h"
 #include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
 #include "models/resnet.h"
@@ -18,7 +16,7 @@
 namespace zeroth {
 
 /// What one operation has to compute in a training step.
-using Problem = std::variant<Conv2dParams, BatchNormParams, ReluParams, ResidualParams, ShortcutAParams,
+using Problem = std::variant<Conv2dParams, BatchNormParams, BatchNormActParams, ShortcutAParams,
                              MaxPoolParams, AvgPoolParams, LinearParams, SoftmaxCrossEntropyParams>;
 
 struct ProblemCount {

@@ -91,25 +91,33 @@ ResNet::ResNet(ResNetConfig config) : config_(std::move(config)) {
       &store_.add("fc.bias", {config_.classes}, ParameterGroup::bias, Initialisation::uniform(bound));
 }
 
-Variable ResNet::conv_bn(Tape& tape, const ConvBn& layer, const Variable& x) {
-  const Variable y = conv2d(tape, x, tape.parameter(*layer.weight), layer.stride, layer.padding);
-  return batch_norm(tape, y, tape.parameter(*layer.gamma), tape.parameter(*layer.beta),
-                    layer.running_mean->value, layer.running_var->value);
+Variable ResNet::conv(Tape& tape, const ConvBn& layer, const Variable& x) {
+  return conv2d(tape, x, tape.parameter(*layer.weight), layer.stride, layer.padding);
+}
+
+Variable ResNet::conv_bn_act(Tape& tape, const ConvBn& layer, Epilogue epilogue, const Variable& x,
+                             const Variable& shortcut, const Variable& alpha) {
+  return batch_norm_act(tape, epilogue, conv(tape, layer, x), tape.parameter(*layer.gamma),
+                        tape.parameter(*layer.beta), layer.running_mean->value, layer.running_var->value,
+                        shortcut, alpha);
 }
 
 Variable ResNet::block(Tape& tape, const Block& block, const Variable& x) const {
-  const Variable f = conv_bn(tape, block.second, relu(tape, conv_bn(tape, block.first, x)));
   Variable shortcut = x;
   if (block.projection) {
-    shortcut = conv_bn(tape, *block.projection, x);
+    const ConvBn& layer = *block.projection;
+    shortcut = batch_norm(tape, conv(tape, layer, x), tape.parameter(*layer.gamma),
+                          tape.parameter(*layer.beta), layer.running_mean->value, layer.running_var->value);
   } else if (block.changes_shape) {
     shortcut = shortcut_a(tape, x, block.out_channels);
   }
-  return residual(tape, config_.form, f, shortcut, block.alpha ? tape.parameter(*block.alpha) : Variable{});
+  const Variable y = conv_bn_act(tape, block.first, Epilogue::relu, x);
+  return conv_bn_act(tape, block.second, epilogue_of(config_.form), y, shortcut,
+                     block.alpha ? tape.parameter(*block.alpha) : Variable{});
 }
 
 Variable ResNet::forward(Tape& tape, const Variable& x) {
-  Variable y = relu(tape, conv_bn(tape, stem_, x));
+  Variable y = conv_bn_act(tape, stem_, Epilogue::relu, x);
   if (config_.stem == Stem::imagenet) y = max_pool(tape, y, 3, 2, 1);
   for (const Block& b : blocks_) y = block(tape, b, y);
   return linear(tape, global_avg_pool(tape, y), tape.parameter(*head_weight_), tape.parameter(*head_bias_));

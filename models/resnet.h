@@ -79,7 +79,9 @@ class ResNet final : public Network {
   ConvBn add_conv_bn(const std::string& conv, const std::string& bn, std::int64_t out, std::int64_t in,
                      std::int64_t window, std::int64_t stride);
   void add_block(const std::string& name, std::int64_t in, std::int64_t out, std::int64_t stride);
-  static Variable conv_bn(Tape& tape, const ConvBn& layer, const Variable& x);
+  static Variable conv(Tape& tape, const ConvBn& layer, const Variable& x);
+  static Variable conv_bn_act(Tape& tape, const ConvBn& layer, Epilogue epilogue, const Variable& x,
+                              const Variable& shortcut = {}, const Variable& alpha = {});
   Variable block(Tape& tape, const Block& block, const Variable& x) const;
   void describe_conv_bn(const ConvBn& layer, Shape& at, bool relu_after, std::vector<LayerInfo>& table) const;
   void describe_block(const Block& block, Shape& at, std::vector<LayerInfo>& table) const;

@@ -59,11 +59,10 @@ void update(const AdamwParams& params, const FlatParameters& parameters, TensorV
             std::int32_t step) {
   float *w = parameters.weights.as<float>(), *m = m_view.as<float>(), *v = v_view.as<float>();
   const Coefficients shared = coefficients(params, step);
-  for_each_segment(params, parameters,
-                   [=](std::int64_t first, const float* gradient, float learning_rate, float decay) {
-                     update_segment<kDecoupled>(w + first, gradient, m + first, v + first, learning_rate,
-                                                decay, shared);
-                   });
+  for_each_segment(
+      params, parameters, [=](std::int64_t first, const float* gradient, float learning_rate, float decay) {
+        update_segment<kDecoupled>(w + first, gradient, m + first, v + first, learning_rate, decay, shared);
+      });
 }
 
 void step(Context&, const AdamwParams& params, const FlatParameters& parameters, TensorView m, TensorView v,

@@ -46,8 +46,7 @@ void update(const AdamwParams& params, const FlatParameters& parameters, TensorV
 void step(Context&, const AdamwParams& params, const FlatParameters& parameters, TensorView m, TensorView v,
           ConstTensorView step_view) {
   dispatch_reference(params.dtype, [&]<class T>(TypeTag<T>) {
-    dispatch_working(params,
-                     [&]<class W>(TypeTag<W>) { update<T, W>(params, parameters, m, v, step_view); });
+    dispatch_working(params, [&]<class W>(TypeTag<W>) { update<T, W>(params, parameters, m, v, step_view); });
   });
 }
 

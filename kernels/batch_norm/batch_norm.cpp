@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "kernels/batch_norm/checks.h"
 #include "kernels/core/profile_range.h"
 
 namespace zeroth {
@@ -20,32 +21,10 @@ std::span<const BatchNormRow> batch_norm_rows() {
 namespace {
 
 const BatchNormRow& select(const Context& context, const BatchNormParams& params) {
-  if (params.rows < 0 || params.channels < 1)
-    fail(ErrorKind::usage, "batch_norm: sizes must be positive: " + params.to_string());
-  if (!(params.eps > 0.0) || !(params.momentum >= 0.0 && params.momentum <= 1.0))
-    fail(ErrorKind::usage, fmt::format("batch_norm: eps {} must be positive and momentum {} lie in [0, 1]",
-                                       params.eps, params.momentum));
+  check_batch_norm("batch_norm", params);
   return select_row(
       context, "batch_norm", batch_norm_rows(), [&](const BatchNormRow& row) { return row.supports(params); },
       [&] { return params.to_string(); });
-}
-
-/// (rows, C) and (N, H, W, C) are the same memory: the views are checked by size and last extent.
-void check_rows(const char* operation, const char* operand, ConstTensorView view,
-                const BatchNormParams& params) {
-  if (!view && params.rows > 0) fail(ErrorKind::usage, fmt::format("{}: {} is missing", operation, operand));
-  const int rank = view.shape.rank();
-  if (rank < 1 || view.shape[rank - 1] != params.channels)
-    fail(ErrorKind::usage, fmt::format("{}: {} has shape {}, expected {} channels last", operation, operand,
-                                       view.shape.to_string(), params.channels));
-  ConstTensorView flat = view;
-  if (view.elements() == params.rows * params.channels) flat.shape = {params.rows, params.channels};
-  check_operand(operation, operand, flat, {params.rows, params.channels}, params.dtype);
-}
-
-void check_channels(const char* operation, const char* operand, ConstTensorView view,
-                    const BatchNormParams& params) {
-  check_operand(operation, operand, view, {params.channels}, statistics_dtype(params.dtype));
 }
 
 }  // namespace
@@ -60,10 +39,8 @@ void batch_norm_forward_training(Context& context, const BatchNormParams& params
                                  TensorView inverse_std, Workspace workspace) {
   const BatchNormRow& row = select(context, params);
   const ProfileRange range("batch_norm_forward_training", row.name);
-  if (params.rows < 2)
-    fail(ErrorKind::usage, "batch_norm: training needs at least two values a channel, this batch has " +
-                               std::to_string(params.rows) + ": train with a larger batch");
   constexpr const char* kName = "batch_norm";
+  check_enough_rows(kName, params);
   check_rows(kName, "x", x, params);
   check_rows(kName, "y", y, params);
   check_channels(kName, "gamma", gamma, params);

@@ -2,16 +2,24 @@
 
 // Device code of batch normalisation that operations fused with it share: how threads lie over a (rows, C)
 // tensor, per-channel moments and gradient sums in two deterministic stages, and the passes that apply them.
-// What a fused operation changes is a functor: where the incoming gradient comes from, what becomes of a
-// normalised value.
+// What a fused operation changes is a functor:
+//   Finish     what becomes of a normalised value: Loaded<N>, load<N>(i), factor(), and
+//              operator()(i, normalised, loaded, factor), which stores the elements from i on
+//   Incoming   where the gradient g behind the normalisation comes from: kFromNormalised, Loaded<N>,
+//   load<N>(i),
+//              gradient(loaded, normalised), and keep(i, loaded, gradient), which the first pass calls once
+//              for every element
+// Loaded is what a functor reads from memory itself; the kernels ask for it early, together with x.
 
 #include "kernels/core/block.cuh"
+#include "kernels/core/dtype.h"
 
 namespace zeroth::ZEROTH_NATIVE {
 
 inline constexpr int kChannelThreads = 256;
 inline constexpr int kChannelUnroll = 8;   // rows a thread has in flight
 inline constexpr int kMaxPieces = 512;     // blocks of a first stage: about four an SM
+inline constexpr int kWantedBlocks = 264;  // below two an SM of the largest parts, a thread takes fewer rows
 inline constexpr int kFinishChannels = 8;  // channels of a block of a second stage: one 32-byte sector
 inline constexpr int kFinishLanes = kChannelThreads / kFinishChannels;
 
@@ -33,11 +41,13 @@ inline ChannelLayout channel_layout(std::int64_t rows, std::int64_t channels, in
                      depth = kChannelThreads / lanes;
   const std::int64_t tiles = (packs + lanes - 1) / lanes;
   const std::int64_t limit = max_pieces / tiles > 1 ? max_pieces / tiles : 1;
+  std::int64_t rows_each = rows * tiles / (depth * kWantedBlocks);
+  rows_each = rows_each < 1 ? 1 : (rows_each > kChannelUnroll ? kChannelUnroll : rows_each);
   return {rows,
           channels,
           static_cast<int>(lanes),
           static_cast<int>(depth),
-          blocks_for(rows, static_cast<int>(depth) * kChannelUnroll, limit),
+          blocks_for(rows, static_cast<int>(depth * rows_each), limit),
           static_cast<unsigned>(tiles)};
 }
 
@@ -201,13 +211,14 @@ static __global__ void __launch_bounds__(kChannelThreads)
   run(running_var[c], m2 / (rows - 1.0));
 }
 
-/// y = finish((x - mean) * scale + beta). With kFromVariance, `spread` holds variances, else 1 / deviations.
+/// Finishes (x - mean) * scale + beta. With kFromVariance, `spread` holds variances, else 1 / deviations.
 template <class T, int kPack, bool kFromVariance, class Finish>
 __global__ void __launch_bounds__(kChannelThreads)
     normalise_kernel(const T* x, ChannelLayout layout, const float* gamma, const float* beta,
                      const float* mean, const float* spread, float eps, Finish finish) {
   const ChannelThread t = channel_thread<kPack>(layout);
   if (t.count == 0) return;
+  const float factor = finish.factor();
   float center[kPack], scale[kPack], shift[kPack];
   for (int e = 0; e < kPack; ++e) {
     const std::int64_t c = t.channel + e;
@@ -220,50 +231,85 @@ __global__ void __launch_bounds__(kChannelThreads)
   const std::int64_t step = t.stride * layout.channels;
   for (std::int64_t done = 0; done < t.count; done += kUnroll, at += kUnroll * step) {
     Pack<T, kPack> loaded[kUnroll] = {};
+    typename Finish::template Loaded<kPack> more[kUnroll] = {};
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u)
-      if (done + u < t.count) loaded[u] = load_pack<kPack>(x + at + u * step);
+      if (done + u < t.count) {
+        loaded[u] = load_pack<kPack>(x + at + u * step);
+        more[u] = finish.template load<kPack>(at + u * step);
+      }
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
       if (done + u >= t.count) break;
       Pack<float, kPack> normalised;
       for (int e = 0; e < kPack; ++e)
         normalised.value[e] = (to_compute(loaded[u].value[e]) - center[e]) * scale[e] + shift[e];
-      finish(at + u * step, normalised);
+      finish(at + u * step, normalised, more[u], factor);
     }
   }
 }
 
-/// First stage of the gradient: piece p leaves sum dy and sum dy * (x - mean) * inverse_std of its rows in
-/// pieces[p][0][C] and pieces[p][1][C]. `incoming.load<kPack>(i)` gives dy from element i on, in f32.
+/// What a channel's normalisation is made of, each (C); gamma and beta only where a gradient needs the
+/// normalised value.
+struct ChannelConstants {
+  const float *gamma, *beta, *mean, *inverse_std;
+};
+
+/// The constants of a thread's channels, in registers.
+template <int kPack>
+struct Normalisation {
+  float center[kPack] = {}, scale[kPack] = {}, shift[kPack] = {};
+
+  template <bool kWithScale>
+  __device__ void load(const ChannelConstants& constants, std::int64_t channel) {
+    for (int e = 0; e < kPack; ++e) {
+      center[e] = constants.mean[channel + e];
+      if constexpr (kWithScale) {
+        scale[e] = constants.gamma[channel + e] * constants.inverse_std[channel + e];
+        shift[e] = constants.beta[channel + e];
+      }
+    }
+  }
+};
+
+/// First stage of the gradient: piece p leaves sum g and sum g * (x - mean) * inverse_std of its rows in
+/// pieces[p][0][C] and pieces[p][1][C].
 template <class T, int kPack, class Incoming>
 __global__ void __launch_bounds__(kChannelThreads, 2)
-    piece_gradients_kernel(Incoming incoming, const T* x, ChannelLayout layout, const float* mean,
-                           const float* inverse_std, float* pieces) {
+    piece_gradients_kernel(Incoming incoming, const T* x, ChannelLayout layout, ChannelConstants constants,
+                           float* pieces) {
   ZEROTH_SHARED(float, slots, [2 * kPack][kChannelThreads]);
   const ChannelThread t = channel_thread<kPack>(layout);
-  float total[2 * kPack] = {}, center[kPack] = {};
-  for (int e = 0; e < kPack && t.count > 0; ++e) center[e] = mean[t.channel + e];
+  float total[2 * kPack] = {};
+  Normalisation<kPack> n;
+  if (t.count > 0) n.template load<Incoming::kFromNormalised>(constants, t.channel);
   constexpr int kUnroll = kChannelUnroll / 2;  // two tensors are read
   std::int64_t at = t.first * layout.channels + t.channel;
   const std::int64_t step = t.stride * layout.channels;
   for (std::int64_t done = 0; done < t.count; done += kUnroll, at += kUnroll * step) {
     Pack<T, kPack> loaded[kUnroll] = {};
-    typename Incoming::template Loaded<kPack> dy[kUnroll] = {};
+    typename Incoming::template Loaded<kPack> more[kUnroll] = {};
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u)
       if (done + u < t.count) {
         loaded[u] = load_pack<kPack>(x + at + u * step);
-        dy[u] = incoming.template load<kPack>(at + u * step);
+        more[u] = incoming.template load<kPack>(at + u * step);
       }
     float part[2 * kPack] = {};
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
       if (done + u >= t.count) break;
-      const Pack<float, kPack> gradient = incoming.template gradient<kPack>(dy[u]);
+      Pack<float, kPack> deviation, normalised{};
+      for (int e = 0; e < kPack; ++e) {
+        deviation.value[e] = to_compute(loaded[u].value[e]) - n.center[e];
+        if constexpr (Incoming::kFromNormalised)
+          normalised.value[e] = deviation.value[e] * n.scale[e] + n.shift[e];
+      }
+      const Pack<float, kPack> gradient = incoming.gradient(more[u], normalised);
+      incoming.keep(at + u * step, more[u], gradient);
       for (int e = 0; e < kPack; ++e) {
         part[e] += gradient.value[e];
-        part[kPack + e] += gradient.value[e] * (to_compute(loaded[u].value[e]) - center[e]);
+        part[kPack + e] += gradient.value[e] * deviation.value[e];
       }
     }
     for (int i = 0; i < 2 * kPack; ++i) total[i] += part[i];
@@ -281,18 +327,28 @@ __global__ void __launch_bounds__(kChannelThreads, 2)
   float* to = pieces + std::int64_t{blockIdx.x} * 2 * layout.channels + t.channel;
   for (int e = 0; e < kPack; ++e) {
     to[e] = slots[e][threadIdx.x];
-    to[layout.channels + e] = slots[kPack + e][threadIdx.x] * inverse_std[t.channel + e];
+    to[layout.channels + e] = slots[kPack + e][threadIdx.x] * constants.inverse_std[t.channel + e];
   }
 }
 
-/// dx = dy_scale * dy - shift - (x - mean) * x_scale: coefficients[0..2][C] of a channel, in this order.
+/// dx = g_scale * g - shift - (x - mean) * x_scale: coefficients[0..2][C] of a channel, in this order.
 inline constexpr int kGradientCoefficients = 3;
 
-/// Second stage, in f64: dgamma and dbeta (null: not wanted) and the coefficients of dx.
+/// What a second stage of the gradient writes. The gradient behind the normalisation is alpha * g, or g where
+/// alpha is null. dgamma and dbeta may be null: not wanted. alpha_terms (C), which may be null, get each
+/// channel's share of dalpha = sum of g * (x_hat * gamma + beta).
+struct GradientResults {
+  const float* alpha;
+  float *dgamma, *dbeta;
+  bool accumulate;
+  float* coefficients;
+  double* alpha_terms;
+};
+
+/// Second stage, in f64.
 static __global__ void __launch_bounds__(kChannelThreads)
-    finish_gradients_kernel(const float* pieces, ChannelLayout layout, const float* gamma,
-                            const float* inverse_std, float* dgamma, float* dbeta, bool accumulate,
-                            float* coefficients) {
+    finish_gradients_kernel(const float* pieces, ChannelLayout layout, ChannelConstants constants,
+                            GradientResults results) {
   ZEROTH_SHARED(double, slots, [kChannelThreads]);
   const int lane = static_cast<int>(threadIdx.x) / kFinishChannels;
   const std::int64_t c = std::int64_t{blockIdx.x} * kFinishChannels + threadIdx.x % kFinishChannels;
@@ -305,28 +361,58 @@ static __global__ void __launch_bounds__(kChannelThreads)
   sum = sum_over_lanes(sum, slots);
   sum_x_hat = sum_over_lanes(sum_x_hat, slots);
   if (lane != 0 || !inside) return;
-  if (dgamma != nullptr) {
-    dgamma[c] = static_cast<float>((accumulate ? static_cast<double>(dgamma[c]) : 0.0) + sum_x_hat);
-    dbeta[c] = static_cast<float>((accumulate ? static_cast<double>(dbeta[c]) : 0.0) + sum);
+  const auto gamma = static_cast<double>(constants.gamma[c]),
+             deviation = static_cast<double>(constants.inverse_std[c]);
+  const double factor = results.alpha == nullptr ? 1.0 : static_cast<double>(*results.alpha);
+  if (results.dgamma != nullptr) {
+    float &dgamma = results.dgamma[c], &dbeta = results.dbeta[c];
+    const bool accumulate = results.accumulate;
+    dgamma = static_cast<float>((accumulate ? static_cast<double>(dgamma) : 0.0) + factor * sum_x_hat);
+    dbeta = static_cast<float>((accumulate ? static_cast<double>(dbeta) : 0.0) + factor * sum);
   }
-  const auto rows = static_cast<double>(layout.rows), deviation = static_cast<double>(inverse_std[c]);
-  const double scale = static_cast<double>(gamma[c]) * deviation;
+  if (results.alpha_terms != nullptr)
+    results.alpha_terms[c] = gamma * sum_x_hat + static_cast<double>(constants.beta[c]) * sum;
+  const auto rows = static_cast<double>(layout.rows);
+  const double scale = factor * gamma * deviation;
+  float* coefficients = results.coefficients;
   coefficients[c] = static_cast<float>(scale);
   coefficients[layout.channels + c] = static_cast<float>(scale * sum / rows);
   coefficients[2 * layout.channels + c] = static_cast<float>(scale * deviation * sum_x_hat / rows);
 }
 
+/// Where the pass behind finish_gradients_kernel adds its channels' shares of dalpha (=|+=). Null: not
+/// wanted.
+struct AlphaGradient {
+  const double* terms;
+  float* dalpha;
+  bool accumulate;
+
+  /// All threads of one block call it.
+  __device__ void write(std::int64_t channels, double* slots) const {
+    double sum = 0.0;
+    for (std::int64_t c = threadIdx.x; c < channels; c += blockDim.x) sum += terms[c];
+    sum = block_sum(sum, slots);
+    if (threadIdx.x == 0)
+      *dalpha = static_cast<float>((accumulate ? static_cast<double>(*dalpha) : 0.0) + sum);
+  }
+};
+
+/// The second pass of the gradient. Its first block adds up dalpha, which saves a launch.
 template <class T, int kPack, bool kAccumulate, class Incoming>
 __global__ void __launch_bounds__(kChannelThreads)
-    input_gradient_kernel(Incoming incoming, const T* x, ChannelLayout layout, const float* mean,
-                          const float* coefficients, T* dx) {
+    input_gradient_kernel(Incoming incoming, const T* x, ChannelLayout layout, ChannelConstants constants,
+                          const float* coefficients, AlphaGradient alpha_gradient, T* dx) {
+  ZEROTH_SHARED(double, slots, [kWarpSize]);
+  if (alpha_gradient.dalpha != nullptr && blockIdx.x == 0 && blockIdx.y == 0)
+    alpha_gradient.write(layout.channels, slots);
   const ChannelThread t = channel_thread<kPack>(layout);
   if (t.count == 0) return;
-  float center[kPack], dy_scale[kPack], shift[kPack], x_scale[kPack];
+  Normalisation<kPack> n;
+  n.template load<Incoming::kFromNormalised>(constants, t.channel);
+  float g_scale[kPack], shift[kPack], x_scale[kPack];
   for (int e = 0; e < kPack; ++e) {
     const std::int64_t c = t.channel + e;
-    center[e] = mean[c];
-    dy_scale[e] = coefficients[c];
+    g_scale[e] = coefficients[c];
     shift[e] = coefficients[layout.channels + c];
     x_scale[e] = coefficients[2 * layout.channels + c];
   }
@@ -335,27 +421,60 @@ __global__ void __launch_bounds__(kChannelThreads)
   const std::int64_t step = t.stride * layout.channels;
   for (std::int64_t done = 0; done < t.count; done += kUnroll, at += kUnroll * step) {
     Pack<T, kPack> loaded[kUnroll] = {}, result[kUnroll] = {};
-    typename Incoming::template Loaded<kPack> dy[kUnroll] = {};
+    typename Incoming::template Loaded<kPack> more[kUnroll] = {};
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u)
       if (done + u < t.count) {
         loaded[u] = load_pack<kPack>(x + at + u * step);
-        dy[u] = incoming.template load<kPack>(at + u * step);
+        more[u] = incoming.template load<kPack>(at + u * step);
         if constexpr (kAccumulate) result[u] = load_pack<kPack>(dx + at + u * step);
       }
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
       if (done + u >= t.count) break;
-      const Pack<float, kPack> gradient = incoming.template gradient<kPack>(dy[u]);
+      Pack<float, kPack> deviation, normalised{};
       for (int e = 0; e < kPack; ++e) {
-        const float value = dy_scale[e] * gradient.value[e] - shift[e] -
-                            (to_compute(loaded[u].value[e]) - center[e]) * x_scale[e];
+        deviation.value[e] = to_compute(loaded[u].value[e]) - n.center[e];
+        if constexpr (Incoming::kFromNormalised)
+          normalised.value[e] = deviation.value[e] * n.scale[e] + n.shift[e];
+      }
+      const Pack<float, kPack> gradient = incoming.gradient(more[u], normalised);
+      for (int e = 0; e < kPack; ++e) {
+        const float value = g_scale[e] * gradient.value[e] - shift[e] - deviation.value[e] * x_scale[e];
         T& to = result[u].value[e];
         to = from_compute<T>(kAccumulate ? to_compute(to) + value : value);
       }
       store_pack(dx + at + u * step, result[u]);
     }
   }
+}
+
+/// Passes have no second stage to feed, so they may use more blocks than sums.
+inline constexpr std::int64_t kMaxPassPieces = 4096;
+
+/// Calls fn.operator()<T, kPack>(): packs of 16 bytes where C is a multiple of them, else single elements.
+template <class Fn>
+void with_pack(DType dtype, std::int64_t channels, Fn&& fn) {
+  dispatch_storage(dtype, [&]<class T>(TypeTag<T>) {
+    if (channels % kPackSize<T> == 0)
+      fn.template operator()<T, kPackSize<T>>();
+    else
+      fn.template operator()<T, 1>();
+  });
+}
+
+template <int kPack>
+ChannelLayout sums_layout(std::int64_t rows, std::int64_t channels) {
+  return channel_layout(rows, channels, kPack, kMaxPieces);
+}
+
+template <int kPack>
+ChannelLayout pass_layout(std::int64_t rows, std::int64_t channels) {
+  return channel_layout(rows, channels, kPack, kMaxPassPieces);
+}
+
+inline dim3 finish_grid(std::int64_t channels) {
+  return dim3(static_cast<unsigned>((channels + kFinishChannels - 1) / kFinishChannels));
 }
 
 }  // namespace zeroth::ZEROTH_NATIVE

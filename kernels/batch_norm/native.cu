@@ -17,40 +17,21 @@ namespace zeroth::ZEROTH_NATIVE {
 
 namespace {
 
-/// Passes have no second stage to feed, so they may use more blocks than sums.
-constexpr std::int64_t kMaxPassPieces = 4096;
-
-/// Calls fn.operator()<T, kPack>(): packs of 16 bytes where C is a multiple of them, else single elements.
-template <class Fn>
-void with_pack(const BatchNormParams& params, Fn&& fn) {
-  dispatch_storage(params.dtype, [&]<class T>(TypeTag<T>) {
-    if (params.channels % kPackSize<T> == 0)
-      fn.template operator()<T, kPackSize<T>>();
-    else
-      fn.template operator()<T, 1>();
-  });
-}
-
-template <int kPack>
-ChannelLayout sums_layout(const BatchNormParams& params) {
-  return channel_layout(params.rows, params.channels, kPack, kMaxPieces);
-}
-
-template <int kPack>
-ChannelLayout pass_layout(const BatchNormParams& params) {
-  return channel_layout(params.rows, params.channels, kPack, kMaxPassPieces);
-}
-
-dim3 finish_grid(const BatchNormParams& params) {
-  return dim3(static_cast<unsigned>((params.channels + kFinishChannels - 1) / kFinishChannels));
-}
-
 /// Stores normalised values as they are.
 template <class T>
 struct StorePlain {
   T* y;
+
   template <int kPack>
-  __device__ void operator()(std::int64_t at, const Pack<float, kPack>& value) const {
+  struct Loaded {};
+  template <int kPack>
+  __device__ Loaded<kPack> load(std::int64_t) const {
+    return {};
+  }
+  __device__ float factor() const { return 1.0f; }
+  template <int kPack>
+  __device__ void operator()(std::int64_t at, const Pack<float, kPack>& value, const Loaded<kPack>&,
+                             float) const {
     Pack<T, kPack> rounded;
     for (int e = 0; e < kPack; ++e) rounded.value[e] = from_compute<T>(value.value[e]);
     store_pack(y + at, rounded);
@@ -60,7 +41,9 @@ struct StorePlain {
 /// dy as it is.
 template <class T>
 struct PlainGradient {
+  static constexpr bool kFromNormalised = false;
   const T* dy;
+
   template <int kPack>
   using Loaded = Pack<T, kPack>;
   template <int kPack>
@@ -68,11 +51,13 @@ struct PlainGradient {
     return load_pack<kPack>(dy + at);
   }
   template <int kPack>
-  __device__ Pack<float, kPack> gradient(const Loaded<kPack>& loaded) const {
+  __device__ Pack<float, kPack> gradient(const Pack<T, kPack>& loaded, const Pack<float, kPack>&) const {
     Pack<float, kPack> result;
     for (int e = 0; e < kPack; ++e) result.value[e] = to_compute(loaded.value[e]);
     return result;
   }
+  template <int kPack>
+  __device__ void keep(std::int64_t, const Pack<T, kPack>&, const Pack<float, kPack>&) const {}
 };
 
 bool supports(const BatchNormParams& params) {
@@ -82,7 +67,8 @@ bool supports(const BatchNormParams& params) {
 /// Two sums of each channel of each piece, then the coefficients of dx.
 std::size_t workspace(Context&, const BatchNormParams& params) {
   std::int64_t pieces = 0;
-  with_pack(params, [&]<class T, int kPack>() { pieces = sums_layout<kPack>(params).pieces; });
+  with_pack(params.dtype, params.channels,
+            [&]<class T, int kPack>() { pieces = sums_layout<kPack>(params.rows, params.channels).pieces; });
   return static_cast<std::size_t>((2 * pieces + kGradientCoefficients) * params.channels) * sizeof(float);
 }
 
@@ -91,12 +77,13 @@ void forward_training(Context& context, const BatchNormParams& params, ConstTens
                       TensorView running_var, TensorView y, TensorView mean, TensorView inverse_std,
                       Workspace scratch) {
   auto* pieces = static_cast<float*>(scratch.data);
-  with_pack(params, [&]<class T, int kPack>() {
-    const ChannelLayout sums = sums_layout<kPack>(params), pass = pass_layout<kPack>(params);
+  with_pack(params.dtype, params.channels, [&]<class T, int kPack>() {
+    const ChannelLayout sums = sums_layout<kPack>(params.rows, params.channels),
+                        pass = pass_layout<kPack>(params.rows, params.channels);
     launch(piece_moments_kernel<T, kPack>, sums.grid(), dim3(kChannelThreads), 0, context.stream(), x.as<T>(),
            sums, pieces);
-    launch(finish_moments_kernel, finish_grid(params), dim3(kChannelThreads), 0, context.stream(), pieces,
-           sums, params.eps, params.momentum, mean.as<float>(), inverse_std.as<float>(),
+    launch(finish_moments_kernel, finish_grid(params.channels), dim3(kChannelThreads), 0, context.stream(),
+           pieces, sums, params.eps, params.momentum, mean.as<float>(), inverse_std.as<float>(),
            running_mean.as<float>(), running_var.as<float>());
     launch(normalise_kernel<T, kPack, false, StorePlain<T>>, pass.grid(), dim3(kChannelThreads), 0,
            context.stream(), x.as<T>(), pass, gamma.as<float>(), beta.as<float>(), mean.as<float>(),
@@ -108,8 +95,8 @@ void forward_inference(Context& context, const BatchNormParams& params, ConstTen
                        ConstTensorView gamma, ConstTensorView beta, ConstTensorView running_mean,
                        ConstTensorView running_var, TensorView y, Workspace) {
   if (params.rows == 0) return;
-  with_pack(params, [&]<class T, int kPack>() {
-    const ChannelLayout pass = pass_layout<kPack>(params);
+  with_pack(params.dtype, params.channels, [&]<class T, int kPack>() {
+    const ChannelLayout pass = pass_layout<kPack>(params.rows, params.channels);
     launch(normalise_kernel<T, kPack, true, StorePlain<T>>, pass.grid(), dim3(kChannelThreads), 0,
            context.stream(), x.as<T>(), pass, gamma.as<float>(), beta.as<float>(), running_mean.as<float>(),
            running_var.as<float>(), static_cast<float>(params.eps), StorePlain<T>{y.as<T>()});
@@ -122,21 +109,25 @@ void backward(Context& context, const BatchNormParams& params, ConstTensorView d
               Workspace scratch) {
   auto* pieces = static_cast<float*>(scratch.data);
   const bool parameters = parameter_mode != GradMode::skip;
-  with_pack(params, [&]<class T, int kPack>() {
-    const ChannelLayout sums = sums_layout<kPack>(params), pass = pass_layout<kPack>(params);
+  with_pack(params.dtype, params.channels, [&]<class T, int kPack>() {
+    const ChannelLayout sums = sums_layout<kPack>(params.rows, params.channels),
+                        pass = pass_layout<kPack>(params.rows, params.channels);
     float* coefficients = pieces + std::int64_t{sums.pieces} * 2 * params.channels;
+    const ChannelConstants constants{gamma.as<float>(), nullptr, mean.as<float>(), inverse_std.as<float>()};
     const PlainGradient<T> incoming{dy.as<T>()};
     launch(piece_gradients_kernel<T, kPack, PlainGradient<T>>, sums.grid(), dim3(kChannelThreads), 0,
-           context.stream(), incoming, x.as<T>(), sums, mean.as<float>(), inverse_std.as<float>(), pieces);
-    launch(finish_gradients_kernel, finish_grid(params), dim3(kChannelThreads), 0, context.stream(), pieces,
-           sums, gamma.as<float>(), inverse_std.as<float>(), parameters ? dgamma.as<float>() : nullptr,
-           parameters ? dbeta.as<float>() : nullptr, parameter_mode == GradMode::accumulate, coefficients);
+           context.stream(), incoming, x.as<T>(), sums, constants, pieces);
+    launch(finish_gradients_kernel, finish_grid(params.channels), dim3(kChannelThreads), 0, context.stream(),
+           pieces, sums, constants,
+           GradientResults{nullptr, parameters ? dgamma.as<float>() : nullptr,
+                           parameters ? dbeta.as<float>() : nullptr, parameter_mode == GradMode::accumulate,
+                           coefficients, nullptr});
     if (dx_mode == GradMode::skip) return;
     const auto kernel = dx_mode == GradMode::accumulate
                             ? input_gradient_kernel<T, kPack, true, PlainGradient<T>>
                             : input_gradient_kernel<T, kPack, false, PlainGradient<T>>;
     launch(kernel, pass.grid(), dim3(kChannelThreads), 0, context.stream(), incoming, x.as<T>(), pass,
-           mean.as<float>(), coefficients, dx.as<T>());
+           constants, coefficients, AlphaGradient{}, dx.as<T>());
   });
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
-// What the optimizer kernels share: a pack of one segment's gradients, rates and weights, in mixed precision too.
+// What the optimizer kernels share: a pack of one segment's gradients, rates and weights, in mixed precision
+// too.
 
 #include <type_traits>
 

@@ -7,9 +7,10 @@
 
 namespace zeroth::cpu {
 
-/// Calls update(first, gradient, learning_rate, decay) for every segment, in parallel: `first` is the index of
-/// its first element in the flat buffers, `gradient` points to its kParameterSegment gradients in f32. In mixed
-/// precision the gradients of working segments are widened before, and their new weights narrowed after.
+/// Calls update(first, gradient, learning_rate, decay) for every segment, in parallel: `first` is the index
+/// of its first element in the flat buffers, `gradient` points to its kParameterSegment gradients in f32. In
+/// mixed precision the gradients of working segments are widened before, and their new weights narrowed
+/// after.
 template <class Update>
 void for_each_segment(const FlatParams& params, const FlatParameters& operands, const Update& update) {
   float* weights = operands.weights.as<float>();

@@ -38,8 +38,7 @@ void update(const SgdParams& params, const FlatParameters& parameters, TensorVie
 
 void step(Context&, const SgdParams& params, const FlatParameters& parameters, TensorView momentum_buffer) {
   dispatch_reference(params.dtype, [&]<class T>(TypeTag<T>) {
-    dispatch_working(params,
-                     [&]<class W>(TypeTag<W>) { update<T, W>(params, parameters, momentum_buffer); });
+    dispatch_working(params, [&]<class W>(TypeTag<W>) { update<T, W>(params, parameters, momentum_buffer); });
   });
 }
 

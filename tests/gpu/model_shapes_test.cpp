@@ -51,11 +51,8 @@ TEST_CASE("conv2d agrees with the reference at every shape of every model", "[gp
 TEST_CASE("batch_norm agrees with the reference at every shape of every model", "[gpu]") {
   check_problems<BatchNormParams>();
 }
-TEST_CASE("relu agrees with the reference at every shape of every model", "[gpu]") {
-  check_problems<ReluParams>();
-}
-TEST_CASE("residual agrees with the reference at every shape of every model", "[gpu]") {
-  check_problems<ResidualParams>();
+TEST_CASE("batch_norm_act agrees with the reference at every shape of every model", "[gpu]") {
+  check_problems<BatchNormActParams>();
 }
 TEST_CASE("shortcut_a agrees with the reference at every shape of every model", "[gpu]") {
   check_problems<ShortcutAParams>();

@@ -63,8 +63,8 @@ struct Training {
   }
   static ResNet& prepared(ResNet& network, Context& context, DType working) {
     if (working == DType::f64)
-      for (const char* operation : {"conv2d", "batch_norm", "relu", "residual", "shortcut_a", "linear", "avg_pool",
-                                    "max_pool", "softmax_cross_entropy", "augment", "sgd"})
+      for (const char* operation : {"conv2d", "batch_norm", "relu", "residual", "shortcut_a", "linear",
+                                    "avg_pool", "max_pool", "softmax_cross_entropy", "augment", "sgd"})
         context.choose_implementation(std::string(operation) + "=reference");
     network.store().materialise(context, 5, working);
     return network;
@@ -130,9 +130,9 @@ double distance(Training& a, Training& b, Group group) {
 }
 
 /// After each number of steps, one step from the same state on the device, on the CPU's fast rows and in f64.
-/// The device's error against f64 is at most 4 times the CPU's, plus 1e-6, in each group of tensors. (Gradients
-/// are compared in the momentum that they enter.) Both errors pool a few ReLUs whose input is so close to zero
-/// that rounding decides their side.
+/// The device's error against f64 is at most 4 times the CPU's, plus 1e-6, in each group of tensors.
+/// (Gradients are compared in the momentum that they enter.) Both errors pool a few ReLUs whose input is so
+/// close to zero that rounding decides their side.
 void check_single_steps(DeviceKind device, const Setting& setting, const std::vector<std::int64_t>& after) {
   Training run(device, setting, DType::f32), one(device, setting, DType::f32),
       fast(DeviceKind::cpu, setting, DType::f32), exact(DeviceKind::cpu, setting, DType::f64);
@@ -146,7 +146,8 @@ void check_single_steps(DeviceKind device, const Setting& setting, const std::ve
     const double truth = exact.trainer.take_metrics().loss;
     const double loss_error = std::fabs(one.trainer.take_metrics().loss - truth),
                  fast_loss_error = std::fabs(fast.trainer.take_metrics().loss - truth);
-    INFO("after " << steps << " steps: loss " << truth << " +- " << loss_error << ", CPU " << fast_loss_error);
+    INFO("after " << steps << " steps: loss " << truth << " +- " << loss_error << ", CPU "
+                  << fast_loss_error);
     CHECK(loss_error <= 4.0 * fast_loss_error + 1e-6 * std::fabs(truth));
     for (const Group group : {Group::parameters, Group::statistics, Group::momentum}) {
       const double error = distance(one, exact, group), fast_error = distance(fast, exact, group);

@@ -15,20 +15,27 @@ struct Case {
   DType working = DType::f32;
 };
 
-const Case kCases[] = {{0, 1, true},     {1, 1, true},       {1, 1, false},
-                       {3, 2, true},     {5, 1000, false},   {1031, 7, true},
-                       {1031, 3, false}, {2, 2000000, true}, {2, 3, true, 0.0, 0.0},
+const Case kCases[] = {{0, 1, true},
+                       {1, 1, true},
+                       {1, 1, false},
+                       {3, 2, true},
+                       {5, 1000, false},
+                       {1031, 7, true},
+                       {1031, 3, false},
+                       {2, 2000000, true},
+                       {2, 3, true, 0.0, 0.0},
                        {5, 4, true, 0.9, 0.999, DType::f16},
                        {1031, 9, false, 0.9, 0.999, DType::bf16}};
 
 constexpr std::int64_t kGroups = 3;
 
 AdamwParams params_of(const Case& test, DType dtype) {
-  return {{test.segments * kParameterSegment, kGroups, dtype, test.working == DType::f32 ? dtype : test.working},
-          test.beta1,
-          test.beta2,
-          1e-8,
-          test.decoupled};
+  return {
+      {test.segments * kParameterSegment, kGroups, dtype, test.working == DType::f32 ? dtype : test.working},
+      test.beta1,
+      test.beta2,
+      1e-8,
+      test.decoupled};
 }
 
 /// The operands of a step. Before the first step the moments are zero; in mixed precision every third segment

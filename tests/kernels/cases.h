@@ -5,12 +5,10 @@
 #include <vector>
 
 #include "kernels/avg_pool/avg_pool.h"
-#include "kernels/batch_norm/batch_norm.h"
+#include "kernels/batch_norm_act/batch_norm_act.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/linear/linear.h"
 #include "kernels/max_pool/max_pool.h"
-#include "kernels/relu/relu.h"
-#include "kernels/residual/residual.h"
 #include "kernels/shortcut_a/shortcut_a.h"
 #include "tests/kernels/kernel_case.h"
 
@@ -18,6 +16,7 @@ namespace zeroth::testing {
 
 std::vector<KernelCase> relu_cases();
 std::vector<KernelCase> batch_norm_cases();
+std::vector<KernelCase> batch_norm_act_cases();
 std::vector<KernelCase> residual_cases();
 std::vector<KernelCase> shortcut_a_cases();
 std::vector<KernelCase> avg_pool_cases();
@@ -29,9 +28,8 @@ std::vector<KernelCase> linear_cases();
 std::span<const Conv2dParams> conv2d_problems();
 
 // The calls of a training step for one problem.
-std::vector<KernelCase> cases_of(const ReluParams& params);
 std::vector<KernelCase> cases_of(const BatchNormParams& params);
-std::vector<KernelCase> cases_of(const ResidualParams& params);
+std::vector<KernelCase> cases_of(const BatchNormActParams& params);
 std::vector<KernelCase> cases_of(const ShortcutAParams& params);
 std::vector<KernelCase> cases_of(const AvgPoolParams& params);
 std::vector<KernelCase> cases_of(const MaxPoolParams& params);

@@ -48,10 +48,6 @@ KernelCase backward_case(std::int64_t elements, GradMode mode, bool in_place) {
 
 }  // namespace
 
-std::vector<KernelCase> cases_of(const ReluParams& params) {
-  return {forward_case(params.elements, true), backward_case(params.elements, GradMode::overwrite, true)};
-}
-
 std::vector<KernelCase> relu_cases() {
   std::vector<KernelCase> cases;
   // Around a pack of 4 or 8 elements and a block of 256 packs; large enough for several CPU threads.

@@ -99,12 +99,6 @@ KernelCase backward_case(ResidualForm form, std::int64_t elements, Modes modes, 
 
 }  // namespace
 
-std::vector<KernelCase> cases_of(const ResidualParams& params) {
-  return {forward_case(params.form, params.elements, Alias::none),
-          backward_case(params.form, params.elements, {GradMode::overwrite, GradMode::overwrite, GradMode::overwrite},
-                        Alias::second)};
-}
-
 std::vector<KernelCase> residual_cases() {
   constexpr GradMode skip = GradMode::skip, overwrite = GradMode::overwrite,
                      accumulate = GradMode::accumulate;

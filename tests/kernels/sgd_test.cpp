@@ -15,17 +15,26 @@ struct Case {
 };
 
 // One segment, a few, and enough for several blocks and for more threads than one.
-const Case kCases[] = {{0, 0.9, false}, {1, 0.0, false},    {1, 0.9, false},    {5, 0.9, true},
-                       {7, 0.0, false}, {1031, 0.0, false}, {1031, 0.9, false}, {1031, 0.5, true},
-                       {0, 0.9, false, DType::bf16}, {5, 0.0, false, DType::f16}, {7, 0.9, true, DType::f16},
+const Case kCases[] = {{0, 0.9, false},
+                       {1, 0.0, false},
+                       {1, 0.9, false},
+                       {5, 0.9, true},
+                       {7, 0.0, false},
+                       {1031, 0.0, false},
+                       {1031, 0.9, false},
+                       {1031, 0.5, true},
+                       {0, 0.9, false, DType::bf16},
+                       {5, 0.0, false, DType::f16},
+                       {7, 0.9, true, DType::f16},
                        {1031, 0.9, false, DType::bf16}};
 
 constexpr std::int64_t kGroups = 3;
 
 SgdParams params_of(const Case& test, DType dtype) {
-  return {{test.segments * kParameterSegment, kGroups, dtype, test.working == DType::f32 ? dtype : test.working},
-          test.momentum,
-          test.nesterov};
+  return {
+      {test.segments * kParameterSegment, kGroups, dtype, test.working == DType::f32 ? dtype : test.working},
+      test.momentum,
+      test.nesterov};
 }
 
 /// The operands of a step. In mixed precision every third segment or so is a working one.

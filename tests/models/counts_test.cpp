@@ -104,7 +104,10 @@ TEST_CASE("the problems of a training step are those of the layers", "[models]")
           multiply_adds += count * linear->n * linear->c * linear->k;
         else if (const auto* norm = std::get_if<BatchNormParams>(&problem))
           norm_parameters += count * 2 * norm->channels;
-        joins += count * std::holds_alternative<ResidualParams>(problem);
+        if (const auto* fused = std::get_if<BatchNormActParams>(&problem)) {
+          norm_parameters += count * 2 * fused->channels;
+          joins += count * (fused->epilogue == epilogue_of(config.form));
+        }
         pools += count * (std::holds_alternative<MaxPoolParams>(problem) ||
                           std::holds_alternative<AvgPoolParams>(problem));
       }

@@ -41,12 +41,12 @@ struct SmallTraining {
   ResNet network;
   Trainer trainer;
 
-  explicit SmallTraining(const TrainerConfig& config, std::int64_t pictures = 64,
-                         DType working = DType::f32, DeviceKind device = DeviceKind::cpu)
+  explicit SmallTraining(const TrainerConfig& config, std::int64_t pictures = 64, DType working = DType::f32,
+                         DeviceKind device = DeviceKind::cpu)
       : context({device, 0}),
         network(small_network()),
-        trainer(context, materialised(network, context, working), random_pictures(context, pictures, 8), config,
-                [pictures](std::uint32_t epoch) {
+        trainer(context, materialised(network, context, working), random_pictures(context, pictures, 8),
+                config, [pictures](std::uint32_t epoch) {
                   std::vector<std::int32_t> order(static_cast<std::size_t>(pictures));
                   std::iota(order.begin(), order.end(), 0);
                   std::rotate(order.begin(), order.begin() + epoch % 5, order.end());

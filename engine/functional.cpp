@@ -67,8 +67,7 @@ struct BatchNormActNode {
     const auto dgamma = tape.target(gamma_slot), dbeta = tape.target(beta_slot),
                dalpha = tape.target(alpha_slot);
     require(dgamma.mode == dbeta.mode, "batch_norm_act: gamma and beta want gradients together");
-    // One gradient may take the place of dy, which is not needed after this node: the shortcut's, or that of
-    // x.
+    // One gradient may take the place of dy, which is not needed after this node: the shortcut's, or x's.
     const int heir = has_shortcut(params.epilogue) ? shortcut_slot : x_slot;
     const bool in_place = tape.can_adopt(heir);
     const auto target = [&](int slot) {

@@ -42,7 +42,7 @@ TEST_CASE("settings: names are unique and every value survives printing", "[opti
   for (const Setting& setting : settings()) {
     CAPTURE(setting.key);
     CHECK(keys.insert(setting.key).second);
-    CHECK(setting.key.find_first_not_of("abcdefghijklmnopqrstuvwxyz_") == std::string::npos);
+    CHECK(setting.key.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") == std::string::npos);
     CHECK_FALSE(setting.help.empty());
     CHECK((setting.type == ValueType::boolean) == setting.placeholder.empty());
     const std::string value = setting.print(TrainOptions{});

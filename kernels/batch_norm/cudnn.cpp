@@ -1,11 +1,14 @@
-// Batch normalisation through cuDNN's graph API. Training and backward are one operation each, its statistics in f32.
-// cuDNN has no inference from running moments, so that is a graph of elementwise operations, which it fuses. All three
-// are kernels that cuDNN compiles when a problem is first met, which takes a second; they are kept in the Context.
+// Batch normalisation through cuDNN's graph API. Training and backward are one operation each, its statistics
+// in f32. cuDNN has no inference from running moments, so that is a graph of elementwise operations, which it
+// fuses. All three are kernels that cuDNN compiles when a problem is first met, which takes a second; they
+// are kept in the Context.
 //
-// cuDNN's conventions are the contract's: the factor of the running moments weighs the new ones, the variance that runs
-// is unbiased, 1 / sqrt(var + eps) is saved. Where they differ:
-//   - it does not promise that results may lie where operands lie. What would, goes to the workspace and is copied;
-//   - it only overwrites gradients. Accumulating ones are left to the hand-written row: adding afterwards would round
+// cuDNN's conventions are the contract's: the factor of the running moments weighs the new ones, the variance
+// that runs is unbiased, 1 / sqrt(var + eps) is saved. Where they differ:
+//   - it does not promise that results may lie where operands lie. What would, goes to the workspace and is
+//   copied;
+//   - it only overwrites gradients. Accumulating ones are left to the hand-written row: adding afterwards
+//   would round
 //     16-bit gradients twice.
 
 #include "kernels/batch_norm/cudnn.h"
@@ -23,8 +26,23 @@ namespace zeroth::cudnn {
 namespace {
 
 enum TensorNumber : std::int64_t {
-  kX = 1, kY, kGamma, kBeta, kMean, kInverseStd, kRunningMean, kRunningVar, kNextMean, kNextVar,
-  kDy, kDx, kDgamma, kDbeta, kEps, kMomentum, kFirstIntermediate
+  kX = 1,
+  kY,
+  kGamma,
+  kBeta,
+  kMean,
+  kInverseStd,
+  kRunningMean,
+  kRunningVar,
+  kNextMean,
+  kNextVar,
+  kDy,
+  kDx,
+  kDgamma,
+  kDbeta,
+  kEps,
+  kMomentum,
+  kFirstIntermediate
 };
 
 /// The pictures as the operations see them: rows of one pixel each.
@@ -93,8 +111,10 @@ std::vector<Descriptor> inference_operations(const NormProblem& p) {
   const auto channels = [&] { return intermediate(next++, 1, 1, 1, p.channels); };
   const auto rows = [&] { return intermediate(next++, p.rows, 1, 1, p.channels); };
   const Descriptor var = channel_tensor(p, kRunningVar), mean = channel_tensor(p, kRunningMean),
-                   gamma = channel_tensor(p, kGamma), beta = channel_tensor(p, kBeta), eps = host_number(kEps);
-  const Descriptor sum = channels(), inverse_std = channels(), centred = rows(), x_hat = rows(), scaled = rows();
+                   gamma = channel_tensor(p, kGamma), beta = channel_tensor(p, kBeta),
+                   eps = host_number(kEps);
+  const Descriptor sum = channels(), inverse_std = channels(), centred = rows(), x_hat = rows(),
+                   scaled = rows();
   std::vector<Descriptor> operations;
   operations.push_back(elementwise(CUDNN_POINTWISE_ADD, sum, var, &eps));
   operations.push_back(elementwise(CUDNN_POINTWISE_RSQRT, inverse_std, sum));
@@ -130,7 +150,8 @@ Entry& entry_for(Context& context, const NormProblem& problem) {
 const Plan& plan_for(Context& context, const NormProblem& problem) {
   Entry& entry = entry_for(context, problem);
   if (!entry.plan)
-    entry.plan = first_plan(Target(handle_of(context)), std::exchange(entry.candidates, {}), problem.to_string());
+    entry.plan =
+        first_plan(Target(handle_of(context)), std::exchange(entry.candidates, {}), problem.to_string());
   return *entry.plan;
 }
 
@@ -149,7 +170,8 @@ bool supports(const BatchNormParams& params) {
          static_cast<std::size_t>(params.channels) * size_of(params.dtype) % 16 == 0;
 }
 
-/// A plan's own, then one tensor of rows and two of channels for results that wait for a copy or that nobody wants.
+/// A plan's own, then one tensor of rows and two of channels for results that wait for a copy or that nobody
+/// wants.
 std::size_t workspace(Context& context, const BatchNormParams& params) {
   std::size_t plan = 0;
   for (const NormPass pass : {NormPass::training, NormPass::inference, NormPass::backward})
@@ -159,9 +181,10 @@ std::size_t workspace(Context& context, const BatchNormParams& params) {
   return std::max(bytes, cuda_native::batch_norm_row.workspace(context, params));
 }
 
-void forward_training(Context& context, const BatchNormParams& params, ConstTensorView x, ConstTensorView gamma,
-                      ConstTensorView beta, TensorView running_mean, TensorView running_var, TensorView y,
-                      TensorView mean, TensorView inverse_std, Workspace scratch) {
+void forward_training(Context& context, const BatchNormParams& params, ConstTensorView x,
+                      ConstTensorView gamma, ConstTensorView beta, TensorView running_mean,
+                      TensorView running_var, TensorView y, TensorView mean, TensorView inverse_std,
+                      Workspace scratch) {
   const Plan& plan = plan_for(context, {params, NormPass::training});
   WorkspaceCutter cutter(scratch);
   const std::size_t bytes = channel_bytes(params);
@@ -169,17 +192,26 @@ void forward_training(Context& context, const BatchNormParams& params, ConstTens
   void *next_mean = cutter.take(bytes), *next_var = cutter.take(bytes);
   const auto eps = static_cast<float>(params.eps), momentum = static_cast<float>(params.momentum);
   execute(context, plan,
-          {{kX, x.data}, {kGamma, gamma.data}, {kBeta, beta.data}, {kEps, &eps}, {kMomentum, &momentum},
-           {kRunningMean, running_mean.data}, {kRunningVar, running_var.data}, {kNextMean, next_mean},
-           {kNextVar, next_var}, {kY, y.data}, {kMean, mean.data}, {kInverseStd, inverse_std.data}},
+          {{kX, x.data},
+           {kGamma, gamma.data},
+           {kBeta, beta.data},
+           {kEps, &eps},
+           {kMomentum, &momentum},
+           {kRunningMean, running_mean.data},
+           {kRunningVar, running_var.data},
+           {kNextMean, next_mean},
+           {kNextVar, next_var},
+           {kY, y.data},
+           {kMean, mean.data},
+           {kInverseStd, inverse_std.data}},
           own);
   context.memory().copy_on_device(running_mean.data, next_mean, bytes, context.stream());
   context.memory().copy_on_device(running_var.data, next_var, bytes, context.stream());
 }
 
-void forward_inference(Context& context, const BatchNormParams& params, ConstTensorView x, ConstTensorView gamma,
-                       ConstTensorView beta, ConstTensorView running_mean, ConstTensorView running_var,
-                       TensorView y, Workspace scratch) {
+void forward_inference(Context& context, const BatchNormParams& params, ConstTensorView x,
+                       ConstTensorView gamma, ConstTensorView beta, ConstTensorView running_mean,
+                       ConstTensorView running_var, TensorView y, Workspace scratch) {
   const Plan& plan = plan_for(context, {params, NormPass::inference});
   WorkspaceCutter cutter(scratch);
   const Workspace own{cutter.take(plan.workspace), plan.workspace};
@@ -187,18 +219,24 @@ void forward_inference(Context& context, const BatchNormParams& params, ConstTen
   void* result = in_place ? cutter.take(rows_bytes(params)) : y.data;
   const auto eps = static_cast<float>(params.eps);
   execute(context, plan,
-          {{kX, x.data}, {kGamma, gamma.data}, {kBeta, beta.data}, {kRunningMean, running_mean.data},
-           {kRunningVar, running_var.data}, {kEps, &eps}, {kY, result}},
+          {{kX, x.data},
+           {kGamma, gamma.data},
+           {kBeta, beta.data},
+           {kRunningMean, running_mean.data},
+           {kRunningVar, running_var.data},
+           {kEps, &eps},
+           {kY, result}},
           own);
   if (in_place) context.memory().copy_on_device(y.data, result, rows_bytes(params), context.stream());
 }
 
 void backward(Context& context, const BatchNormParams& params, ConstTensorView dy, ConstTensorView x,
               ConstTensorView gamma, ConstTensorView mean, ConstTensorView inverse_std, TensorView dx,
-              GradMode dx_mode, TensorView dgamma, TensorView dbeta, GradMode parameter_mode, Workspace scratch) {
+              GradMode dx_mode, TensorView dgamma, TensorView dbeta, GradMode parameter_mode,
+              Workspace scratch) {
   if (dx_mode == GradMode::accumulate || parameter_mode == GradMode::accumulate) {
-    cuda_native::batch_norm_row.backward(context, params, dy, x, gamma, mean, inverse_std, dx, dx_mode, dgamma,
-                                         dbeta, parameter_mode, scratch);
+    cuda_native::batch_norm_row.backward(context, params, dy, x, gamma, mean, inverse_std, dx, dx_mode,
+                                         dgamma, dbeta, parameter_mode, scratch);
     return;
   }
   const Plan& plan = plan_for(context, {params, NormPass::backward});
@@ -210,8 +248,14 @@ void backward(Context& context, const BatchNormParams& params, ConstTensorView d
   void* dgamma_result = wanted ? dgamma.data : cutter.take(channel_bytes(params));
   void* dbeta_result = wanted ? dbeta.data : cutter.take(channel_bytes(params));
   execute(context, plan,
-          {{kDy, dy.data}, {kX, x.data}, {kGamma, gamma.data}, {kMean, mean.data},
-           {kInverseStd, inverse_std.data}, {kDx, dx_result}, {kDgamma, dgamma_result}, {kDbeta, dbeta_result}},
+          {{kDy, dy.data},
+           {kX, x.data},
+           {kGamma, gamma.data},
+           {kMean, mean.data},
+           {kInverseStd, inverse_std.data},
+           {kDx, dx_result},
+           {kDgamma, dgamma_result},
+           {kDbeta, dbeta_result}},
           own);
   if (in_place) context.memory().copy_on_device(dx.data, dx_result, rows_bytes(params), context.stream());
 }

@@ -1,6 +1,7 @@
-// Convolution through cuDNN's graph API: a graph of one operation, f32, bf16 or f16 storage, sums in f32. f32 stays
-// f32 unless the Context allows TF32. A gradient is accumulated by the operation's beta, in the same kernel or one
-// that cuDNN puts behind it. A plan is made for each problem when it is first met, and kept in the Context.
+// Convolution through cuDNN's graph API: a graph of one operation, f32, bf16 or f16 storage, sums in f32. f32
+// stays f32 unless the Context allows TF32. A gradient is accumulated by the operation's beta, in the same
+// kernel or one that cuDNN puts behind it. A plan is made for each problem when it is first met, and kept in
+// the Context.
 
 #include "kernels/conv2d/cudnn.h"
 

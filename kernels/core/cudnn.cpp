@@ -49,14 +49,14 @@ std::vector<Descriptor> get_descriptors(const Descriptor& from, cudnnBackendDesc
   std::vector<Descriptor> results;
   std::vector<cudnnBackendDescriptor_t> raw;
   for (std::int64_t i = 0; i < count; ++i) raw.push_back(results.emplace_back(type).raw());
-  check(functions().cudnnBackendGetAttribute(from.raw(), kAttribute, CUDNN_TYPE_BACKEND_DESCRIPTOR, count, &count,
-                                             raw.data()),
+  check(functions().cudnnBackendGetAttribute(from.raw(), kAttribute, CUDNN_TYPE_BACKEND_DESCRIPTOR, count,
+                                             &count, raw.data()),
         kName);
   results.erase(results.begin() + count, results.end());  // fewer may come than were announced
   return results;
 }
 
-/// Whether an engine keeps to what engine_configs() promises.
+/// Whether an engine keeps to what candidates() promises.
 bool allowed(const Descriptor& engine_config, bool tensor_cores) {
   Descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
   cudnnBackendDescriptor_t raw = engine.raw();
@@ -66,7 +66,8 @@ bool allowed(const Descriptor& engine_config, bool tensor_cores) {
         attribute_name<CUDNN_ATTR_ENGINECFG_ENGINE>());
   std::array<cudnnBackendNumericalNote_t, CUDNN_NUMERICAL_NOTE_TYPE_COUNT> notes{};
   check(functions().cudnnBackendGetAttribute(engine.raw(), CUDNN_ATTR_ENGINE_NUMERICAL_NOTE,
-                                             CUDNN_TYPE_NUMERICAL_NOTE, std::ssize(notes), &count, notes.data()),
+                                             CUDNN_TYPE_NUMERICAL_NOTE, std::ssize(notes), &count,
+                                             notes.data()),
         attribute_name<CUDNN_ATTR_ENGINE_NUMERICAL_NOTE>());
   return std::all_of(notes.begin(), notes.begin() + count, [&](cudnnBackendNumericalNote_t note) {
     switch (note) {
@@ -160,7 +161,8 @@ Descriptor intermediate(std::int64_t number, std::int64_t n, std::int64_t h, std
 }
 
 Target::Target(std::string_view device_json) : device_(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR) {
-  device_->set_all<CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION>(std::span(device_json.data(), device_json.size()))
+  device_
+      ->set_all<CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION>(std::span(device_json.data(), device_json.size()))
       .finalize();
 }
 
@@ -233,7 +235,8 @@ cudnnHandle_t handle_of(Context& context) {
   return handle.raw();
 }
 
-void execute(Context& context, const Plan& plan, std::initializer_list<Binding> tensors, Workspace workspace) {
+void execute(Context& context, const Plan& plan, std::initializer_list<Binding> tensors,
+             Workspace workspace) {
   std::vector<std::int64_t> numbers;
   std::vector<void*> data;
   for (const Binding& binding : tensors) {

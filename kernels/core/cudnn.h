@@ -1,8 +1,8 @@
 #pragma once
 
-// cuDNN's graph API, called directly. A graph is operations over numbered tensors, each a Descriptor with attributes;
-// engine_configs() asks cuDNN what can run it, build_plan() makes one of these ready to run, execute() runs it. cuDNN
-// is opened when first used.
+// cuDNN's graph API, called directly. A graph is operations over numbered tensors, each a Descriptor with
+// attributes; candidates() asks cuDNN what can run it, build_plan() makes one of these ready to run,
+// execute() runs it. cuDNN is opened when first used.
 
 #include <cudnn_graph.h>
 
@@ -45,21 +45,38 @@ void check(cudnnStatus_t status, std::string_view what);
 
 /// What cuDNN calls the C++ type of an attribute's value.
 template <class T>
-inline constexpr cudnnBackendAttributeType_t kAttributeType = [] {
-  if constexpr (std::is_same_v<T, std::int64_t>) return CUDNN_TYPE_INT64;
-  else if constexpr (std::is_same_v<T, float>) return CUDNN_TYPE_FLOAT;
-  else if constexpr (std::is_same_v<T, bool>) return CUDNN_TYPE_BOOLEAN;
-  else if constexpr (std::is_same_v<T, char>) return CUDNN_TYPE_CHAR;
-  else if constexpr (std::is_same_v<T, void*>) return CUDNN_TYPE_VOID_PTR;
-  else if constexpr (std::is_same_v<T, cudnnHandle_t>) return CUDNN_TYPE_HANDLE;
-  else if constexpr (std::is_same_v<T, cudnnDataType_t>) return CUDNN_TYPE_DATA_TYPE;
-  else if constexpr (std::is_same_v<T, cudnnConvolutionMode_t>) return CUDNN_TYPE_CONVOLUTION_MODE;
-  else if constexpr (std::is_same_v<T, cudnnPointwiseMode_t>) return CUDNN_TYPE_POINTWISE_MODE;
-  else if constexpr (std::is_same_v<T, cudnnBackendNormMode_t>) return CUDNN_TYPE_NORM_MODE;
-  else if constexpr (std::is_same_v<T, cudnnBackendNormFwdPhase_t>) return CUDNN_TYPE_NORM_FWD_PHASE;
-  else if constexpr (std::is_same_v<T, cudnnBackendHeurMode_t>) return CUDNN_TYPE_HEUR_MODE;
-  else static_assert(!sizeof(T*), "an attribute of a type not listed here");
-}();
+struct AttributeType;  // not defined for types that are not listed here
+template <>
+struct AttributeType<std::int64_t> : std::integral_constant<cudnnBackendAttributeType_t, CUDNN_TYPE_INT64> {};
+template <>
+struct AttributeType<float> : std::integral_constant<cudnnBackendAttributeType_t, CUDNN_TYPE_FLOAT> {};
+template <>
+struct AttributeType<bool> : std::integral_constant<cudnnBackendAttributeType_t, CUDNN_TYPE_BOOLEAN> {};
+template <>
+struct AttributeType<char> : std::integral_constant<cudnnBackendAttributeType_t, CUDNN_TYPE_CHAR> {};
+template <>
+struct AttributeType<void*> : std::integral_constant<cudnnBackendAttributeType_t, CUDNN_TYPE_VOID_PTR> {};
+template <>
+struct AttributeType<cudnnHandle_t> : std::integral_constant<cudnnBackendAttributeType_t, CUDNN_TYPE_HANDLE> {
+};
+template <>
+struct AttributeType<cudnnDataType_t>
+    : std::integral_constant<cudnnBackendAttributeType_t, CUDNN_TYPE_DATA_TYPE> {};
+template <>
+struct AttributeType<cudnnConvolutionMode_t>
+    : std::integral_constant<cudnnBackendAttributeType_t, CUDNN_TYPE_CONVOLUTION_MODE> {};
+template <>
+struct AttributeType<cudnnPointwiseMode_t>
+    : std::integral_constant<cudnnBackendAttributeType_t, CUDNN_TYPE_POINTWISE_MODE> {};
+template <>
+struct AttributeType<cudnnBackendNormMode_t>
+    : std::integral_constant<cudnnBackendAttributeType_t, CUDNN_TYPE_NORM_MODE> {};
+template <>
+struct AttributeType<cudnnBackendNormFwdPhase_t>
+    : std::integral_constant<cudnnBackendAttributeType_t, CUDNN_TYPE_NORM_FWD_PHASE> {};
+template <>
+struct AttributeType<cudnnBackendHeurMode_t>
+    : std::integral_constant<cudnnBackendAttributeType_t, CUDNN_TYPE_HEUR_MODE> {};
 
 /// An attribute's name as the headers spell it, for messages.
 template <auto kAttribute>
@@ -69,7 +86,8 @@ constexpr std::string_view attribute_name() {
   return signature.substr(begin, signature.find_first_of(";]", begin) - begin);
 }
 
-/// A backend descriptor: created, given attributes, finalized, freed with its owner. Errors name the attribute.
+/// A backend descriptor: created, given attributes, finalized, freed with its owner. Errors name the
+/// attribute.
 class Descriptor {
  public:
   explicit Descriptor(cudnnBackendDescriptorType_t type);
@@ -83,7 +101,7 @@ class Descriptor {
 
   template <auto kAttribute, class T>
   Descriptor& set(const T& value) {
-    set_raw(kAttribute, attribute_name<kAttribute>(), kAttributeType<T>, 1, &value);
+    set_raw(kAttribute, attribute_name<kAttribute>(), AttributeType<T>::value, 1, &value);
     return *this;
   }
   template <auto kAttribute>
@@ -98,7 +116,8 @@ class Descriptor {
   }
   template <auto kAttribute, class T>
   Descriptor& set_all(std::span<const T> values) {
-    set_raw(kAttribute, attribute_name<kAttribute>(), kAttributeType<T>, std::ssize(values), values.data());
+    set_raw(kAttribute, attribute_name<kAttribute>(), AttributeType<T>::value, std::ssize(values),
+            values.data());
     return *this;
   }
   Descriptor& set_operations(std::span<const Descriptor> operations);
@@ -127,8 +146,8 @@ Descriptor host_number(std::int64_t number);
 /// An f32 tensor between two operations, never in memory.
 Descriptor intermediate(std::int64_t number, std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t c);
 
-/// The GPU that plans are made for: the one of a handle, or one that is only described, by its properties as cuDNN
-/// writes them in JSON. A described one needs neither GPU nor driver; its plans do not run.
+/// The GPU that plans are made for: the one of a handle, or one that is only described, by its properties as
+/// cuDNN writes them in JSON. A described one needs neither GPU nor driver; its plans do not run.
 class Target {
  public:
   explicit Target(cudnnHandle_t handle) : handle_(handle) {}
@@ -157,10 +176,11 @@ struct Candidate {
   std::size_t workspace;  ///< bytes that a plan of it needs
 };
 
-/// What may run a graph within kMostWorkspace, in cuDNN's order of preference, its fallbacks last. Left out are engines
-/// whose bits differ from run to run, that round their inputs to a smaller type, that sum in less than f32, or that go
-/// through Fourier or Winograd transforms, whose errors are larger than those of sums; and, unless `tensor_cores`,
-/// those that use tensor cores, which for f32 means TF32. Takes tens of milliseconds.
+/// What may run a graph within kMostWorkspace, in cuDNN's order of preference, its fallbacks last. Left out
+/// are engines whose bits differ from run to run, that round their inputs to a smaller type, that sum in less
+/// than f32, or that go through Fourier or Winograd transforms, whose errors are larger than those of sums;
+/// and, unless `tensor_cores`, those that use tensor cores, which for f32 means TF32. Takes tens of
+/// milliseconds.
 std::vector<Candidate> candidates(const Target& target, const Descriptor& graph, bool tensor_cores);
 
 /// Something that runs a graph.
@@ -169,9 +189,9 @@ struct Plan {
   std::size_t workspace = 0;  ///< bytes it needs
 };
 
-/// Makes a candidate ready to run: nothing where the engine, once asked, refuses the graph. For a described GPU an
-/// engine that compiles its kernel at run time counts as soon as that is compiled: only the driver, which is not
-/// there, could load it. Takes a millisecond; a second or more where a kernel is compiled.
+/// Makes a candidate ready to run: nothing where the engine, once asked, refuses the graph. For a described
+/// GPU an engine that compiles its kernel at run time counts as soon as that is compiled: only the driver,
+/// which is not there, could load it. Takes a millisecond; a second or more where a kernel is compiled.
 std::optional<Plan> build_plan(const Target& target, Candidate candidate);
 
 /// The first candidate that can be built. Throws Error(runtime) naming `problem` where there is none.

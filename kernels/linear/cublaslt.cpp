@@ -1,10 +1,11 @@
-// Fully connected layer through cuBLASLt: three matrix products, f32, bf16 or f16 storage, sums in f32. f32 stays f32
-// unless the Context allows TF32. A plan, which is cuBLASLt's first choice for a problem, is kept in the Context.
+// Fully connected layer through cuBLASLt: three matrix products, f32, bf16 or f16 storage, sums in f32. f32
+// stays f32 unless the Context allows TF32. A plan, which is cuBLASLt's first choice for a problem, is kept
+// in the Context.
 //
-// cuBLASLt's matrices are stored by columns, so a row-major (rows, columns) is its transpose, and every product is
-// asked for transposed. It adds a bias of the results' type only: f32's is added by its epilogue; for 16-bit storage the
-// product stays f32 until the hand-written kernel adds the bias and rounds once. The bias's gradient, which it would
-// round, is the hand-written kernel's, too.
+// cuBLASLt's matrices are stored by columns, so a row-major (rows, columns) is its transpose, and every
+// product is asked for transposed. It adds a bias of the results' type only: f32's is added by its epilogue;
+// for 16-bit storage the product stays f32 until the hand-written kernel adds the bias and rounds once. The
+// bias's gradient, which it would round, is the hand-written kernel's, too.
 
 #include <cublasLt.h>
 #include <fmt/format.h>
@@ -47,7 +48,8 @@ const Functions& functions() {
 
 void check(cublasStatus_t status, const char* what) {
   if (status != CUBLAS_STATUS_SUCCESS)
-    fail(ErrorKind::runtime, fmt::format("cuBLASLt: {}: {}", what, functions().cublasLtGetStatusString(status)));
+    fail(ErrorKind::runtime,
+         fmt::format("cuBLASLt: {}: {}", what, functions().cublasLtGetStatusString(status)));
 }
 
 /// Owners of cuBLASLt's objects. Each is made by the library and freed by the member that `kDestroy` names.
@@ -107,7 +109,8 @@ Layout layout(cudaDataType_t type, std::int64_t rows, std::int64_t columns) {
 
 template <class Value>
 void set(const Plan& plan, cublasLtMatmulDescAttributes_t attribute, const char* name, const Value& value) {
-  check(functions().cublasLtMatmulDescSetAttribute(plan.operation.get(), attribute, &value, sizeof value), name);
+  check(functions().cublasLtMatmulDescSetAttribute(plan.operation.get(), attribute, &value, sizeof value),
+        name);
 }
 #define ZEROTH_SET(plan, attribute, value) set(plan, attribute, #attribute, value)
 
@@ -135,7 +138,8 @@ Plan describe(const LinearParams& p, Product product, GradMode mode, bool tf32) 
   Plan plan;
   cublasLtMatmulDesc_t raw = nullptr;
   check(functions().cublasLtMatmulDescCreate(
-            &raw, p.dtype == DType::f32 && tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F),
+            &raw, p.dtype == DType::f32 && tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F,
+            CUDA_R_32F),
         "cublasLtMatmulDescCreate");
   plan.operation.reset(raw);
   if (product == Product::forward) {  // y^T = w x^T
@@ -171,11 +175,12 @@ const Plan& plan_for(Context& context, const LinearParams& p, Product product, G
   cublasLtMatmulHeuristicResult_t choice{};
   int count = 0;
   const cublasStatus_t status = functions().cublasLtMatmulAlgoGetHeuristic(
-      context.state<Library>().handle.get(), plan.operation.get(), plan.a.get(), plan.b.get(), plan.result.get(),
-      plan.result.get(), preference().get(), 1, &choice, &count);
+      context.state<Library>().handle.get(), plan.operation.get(), plan.a.get(), plan.b.get(),
+      plan.result.get(), plan.result.get(), preference().get(), 1, &choice, &count);
   if (status != CUBLAS_STATUS_SUCCESS || count == 0)
-    fail(ErrorKind::runtime, fmt::format("cuBLASLt: no algorithm for linear {}: {}; choose another row with --impl",
-                                         p.to_string(), functions().cublasLtGetStatusString(status)));
+    fail(ErrorKind::runtime,
+         fmt::format("cuBLASLt: no algorithm for linear {}: {}; choose another row with --impl",
+                     p.to_string(), functions().cublasLtGetStatusString(status)));
   plan.algorithm = choice.algo;
   plan.workspace = choice.workspaceSize;
   return plans.emplace(key, std::move(plan)).first->second;
@@ -184,8 +189,8 @@ const Plan& plan_for(Context& context, const LinearParams& p, Product product, G
 void multiply(Context& context, const Plan& plan, const void* a, const void* b, void* result, Workspace own) {
   const float alpha = 1.0f;
   check(functions().cublasLtMatmul(context.state<Library>().handle.get(), plan.operation.get(), &alpha, a,
-                                   plan.a.get(), b, plan.b.get(), &plan.beta, result, plan.result.get(), result,
-                                   plan.result.get(), &plan.algorithm, own.data, own.bytes,
+                                   plan.a.get(), b, plan.b.get(), &plan.beta, result, plan.result.get(),
+                                   result, plan.result.get(), &plan.algorithm, own.data, own.bytes,
                                    static_cast<cudaStream_t>(context.stream().handle)),
         "cublasLtMatmul");
   if (context.stream().synchronous) context.synchronize();
@@ -203,8 +208,8 @@ std::size_t workspace(Context& context, const LinearParams& params) {
         std::pair{Product::data, GradMode::accumulate}, std::pair{Product::weight, GradMode::overwrite},
         std::pair{Product::weight, GradMode::accumulate}}) {
     const Plan& plan = plan_for(context, params, product, mode);
-    most = std::max(most,
-                    WorkspaceCutter::padded(plan.workspace) + WorkspaceCutter::padded(plan.product_bytes));
+    most =
+        std::max(most, WorkspaceCutter::padded(plan.workspace) + WorkspaceCutter::padded(plan.product_bytes));
   }
   return most;
 }

@@ -28,7 +28,7 @@ OrderSetting thread_order();
 /// Calls run(setting) under forward, reverse and `random_orders` random orders, and restores the order
 /// afterwards. A result that differs between calls is a race.
 template <class Run>
-void run_in_every_order(Run&& run, int random_orders = 3) {
+void run_in_every_order(Run&& run, int random_orders = 1) {
   struct Restore {
     OrderSetting before = thread_order();
     ~Restore() { set_thread_order(before.order, before.seed); }

@@ -170,7 +170,8 @@ class Operand {
 /// Whether this build and machine can run rows of a kind. ZEROTH_TEST_DEVICE=cpu|simt|cuda in the environment
 /// leaves the others out: under compute-sanitizer only the GPU's matter.
 inline bool has_device(DeviceKind kind) {
-  if (const char* only = std::getenv("ZEROTH_TEST_DEVICE"); only != nullptr && only != std::string(name_of(kind)))
+  if (const char* only = std::getenv("ZEROTH_TEST_DEVICE");
+      only != nullptr && only != std::string(name_of(kind)))
     return false;
   try {
     backend(kind);
@@ -190,6 +191,12 @@ void for_each_row(std::span<const RowType> rows, Test&& test) {
     test(context, row);
   }
 }
+
+#ifdef __SANITIZE_THREAD__
+inline constexpr bool kThreadSanitizer = true;
+#else
+inline constexpr bool kThreadSanitizer = false;
+#endif
 
 /// Calls run(), which returns bytes, again and, on simt, in every thread order: the bytes must stay the same.
 template <class Run>

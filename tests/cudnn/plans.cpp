@@ -47,6 +47,15 @@ std::vector<Params> model_problems() {
   return result;
 }
 
+/// Every batch norm of the models, those that are part of a fused operation as well.
+std::map<std::string, BatchNormParams> norm_problems() {
+  std::map<std::string, BatchNormParams> problems;
+  const auto add = [&](const BatchNormParams& params) { problems.emplace(params.to_string(), params); };
+  for (const BatchNormParams& params : model_problems<BatchNormParams>()) add(params);
+  for (const BatchNormActParams& params : model_problems<BatchNormActParams>()) add(params);
+  return problems;
+}
+
 /// What was found of the problems of one line of the table.
 struct Line {
   int problems = 0, without = 0;
@@ -125,7 +134,7 @@ bool check_convolutions(const cudnn::Target& target) {
 bool check_norms(const cudnn::Target& target) {
   Table table;
   std::set<std::tuple<std::int64_t, DType, cudnn::NormPass>> built;
-  for (BatchNormParams params : model_problems<BatchNormParams>())
+  for (auto& [name, params] : norm_problems())
     for (const DType dtype : kDTypes)
       for (const cudnn::NormPass pass :
            {cudnn::NormPass::training, cudnn::NormPass::inference, cudnn::NormPass::backward}) {

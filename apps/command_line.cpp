@@ -7,8 +7,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <string_view>
+#include <nlohmann/json.hpp>
 
+#include "engine/write_all.h"
 #include "kernels/core/error.h"
 
 namespace zeroth::app {
@@ -21,6 +22,23 @@ std::string with_default(const Setting& setting) {
   const std::string shown = value.empty() ? setting.unset : value;
   if (setting.type == ValueType::boolean) return setting.help + (value == "true" ? " [yes]" : " [no]");
   return fmt::format("{} [{}]", setting.help, shown);
+}
+
+/// An empty value (a variable that was not set) is no way to say nothing, and a switch takes true or false.
+void refuse_values(const CLI::App& command) {
+  for (const CLI::Option* option : command.get_options()) {
+    const std::string name = option->get_positional() ? option->get_type_name() : option->get_name();
+    for (const std::string& value : option->results()) {
+      if (value.empty()) fail(ErrorKind::usage, fmt::format("{}: expected a value, not ''", name));
+      if (option->get_expected_max() == 0 && value != "true" && value != "false")
+        fail(ErrorKind::usage, fmt::format("{}: expected true or false, not '{}'", name, value));
+    }
+  }
+}
+
+/// "zeroth data fetch"
+std::string name_of(const CLI::App& command) {
+  return (command.get_parent() == nullptr ? "" : name_of(*command.get_parent()) + ' ') + command.get_name();
 }
 
 }  // namespace
@@ -70,6 +88,7 @@ CLI::App& add_command(CLI::App& program, const std::string& name, const std::str
   command->footer("Example:\n  " + example);
   command->callback([command, &action, run = std::move(run)] {
     refuse_leftovers(*command);
+    refuse_values(*command);
     action = run;
   });
   return *command;
@@ -87,21 +106,36 @@ void refuse_leftovers(const CLI::App& command) {
     for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
   for (const CLI::App* sub : command.get_subcommands([](const CLI::App*) { return true; }))
     known.push_back(sub->get_name());
-  const std::string name = command.get_parent() == nullptr ? "zeroth" : "zeroth " + command.get_name();
+  const std::string name = name_of(command);
   const char* kind = flag != words.end() ? "flag" : command.get_parent() == nullptr ? "command" : "argument";
   fail(ErrorKind::usage,
        fmt::format("{} has no {} '{}'{}; see {} --help", name, kind, word, did_you_mean(word, known), name));
 }
 
+std::string usage_message(const CLI::App& program, const CLI::ParseError& error) {
+  const CLI::App* command = &program;
+  while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
+  std::string reason = error.what();
+  if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr)
+    reason = reason.substr(0, reason.find(':')) + " needs a value";
+  if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr)
+    for (const CLI::Option* option : command->get_options())
+      if (option->get_required() && option->empty())
+        reason = fmt::format("{} needs {}", name_of(*command), option->get_type_name());
+  return fmt::format("{}; see {} --help", reason, name_of(*command));
+}
+
+std::string json_line(const nlohmann::ordered_json& value) {
+  return value.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n';
+}
+
 void print_result(const std::string& text) {
-  for (std::string_view left = text; !left.empty();) {
-    const ssize_t written = ::write(STDOUT_FILENO, left.data(), left.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0 && errno == EPIPE) return;
-    if (written < 0)
-      fail(ErrorKind::runtime, fmt::format("cannot write the results: {}", std::strerror(errno)));
-    left.remove_prefix(static_cast<std::size_t>(written));
-  }
+  if (!write_all(STDOUT_FILENO, text) && errno != EPIPE)
+    fail(ErrorKind::runtime, fmt::format("cannot write the results: {}", std::strerror(errno)));
+}
+
+void say(const std::string& line) {
+  static_cast<void>(write_all(STDERR_FILENO, line + '\n'));
 }
 
 }  // namespace zeroth::app

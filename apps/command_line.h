@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -40,9 +41,18 @@ CLI::App& add_command(CLI::App& program, const std::string& name, const std::str
 /// Throws Error(usage) when words are left that nothing has taken.
 void refuse_leftovers(const CLI::App& command);
 
+/// What main() says of a command line that CLI11 refuses: which value is missing, and whose help explains it.
+std::string usage_message(const CLI::App& program, const CLI::ParseError& error);
+
+/// One line of JSON; what is not UTF-8 (a path may be anything) becomes U+FFFD.
+std::string json_line(const nlohmann::ordered_json& value);
+
 /// Writes results to stdout at once. Throws Error(runtime) when they cannot be written; a reader that went
 /// away is no error.
 void print_result(const std::string& text);
+
+/// A line for people, to stderr. Where that is closed, full or a dead pipe, nobody is told and nothing fails.
+void say(const std::string& line);
 
 // Each adds its command to the program.
 void add_train_command(CLI::App& program, Action& action);

@@ -145,7 +145,7 @@ void assign(TrainOptions& options, const Assignment& assignment) {
   try {
     assignment.setting->parse(options, assignment.text);
   } catch (const Error& error) {
-    fail(error.kind(), fmt::format("{}: expected {}", assignment.source, error.what()));
+    fail(error.kind(), fmt::format("{}: {}", assignment.source, error.what()));
   }
 }
 

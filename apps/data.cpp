@@ -14,6 +14,7 @@
 #include "data/generated.h"
 #include "data/lookup.h"
 #include "data/verify.h"
+#include "engine/write_all.h"
 #include "kernels/core/error.h"
 
 namespace zeroth::app {
@@ -37,21 +38,23 @@ class FetchLine {
     const auto now = std::chrono::steady_clock::now();
     const bool new_phase = !phase_ || *phase_ != progress.phase;
     if (!terminal_) {
-      if (new_phase)
-        fmt::print(stderr, "{} ({:.0f} MB)\n", name_of(progress.phase), megabytes(progress.total));
+      if (new_phase) say(fmt::format("{} ({:.0f} MB)", name_of(progress.phase), megabytes(progress.total)));
     } else if (new_phase || now - drawn_ > std::chrono::milliseconds(200)) {
-      fmt::print(stderr, "\r\x1b[K{}  {:.1f} of {:.1f} MB", name_of(progress.phase), megabytes(progress.done),
-                 megabytes(progress.total));
+      draw(fmt::format("{}  {:.1f} of {:.1f} MB", name_of(progress.phase), megabytes(progress.done),
+                       megabytes(progress.total)));
       drawn_ = now;
     }
     phase_ = progress.phase;
     return true;
   }
   void end() const {
-    if (terminal_ && phase_) fmt::print(stderr, "\r\x1b[K");
+    if (terminal_ && phase_) draw("");
   }
 
  private:
+  static void draw(const std::string& text) {
+    static_cast<void>(write_all(STDERR_FILENO, "\r\x1b[K" + text));
+  }
   static double megabytes(std::uint64_t bytes) { return static_cast<double>(bytes) / 1e6; }
   bool terminal_ = ::isatty(STDERR_FILENO) == 1;
   std::optional<FetchPhase> phase_;
@@ -78,7 +81,7 @@ int fetch_data(const FetchFlags& flags) {
     throw;
   }
   line.end();
-  if (!flags.quiet && result.was_there) fmt::print(stderr, "{} is there already\n", flags.name);
+  if (!flags.quiet && result.was_there) say(flags.name + " is there already");
   print_result(result.folder.string() + "\n");
   return 0;
 }
@@ -101,7 +104,7 @@ int verify_data(const std::string& name, bool json) {
     result["classes"].push_back({{"name", report.class_names[c]},
                                  {"train", report.train_per_class[c]},
                                  {"test", report.test_per_class[c]}});
-  print_result(result.dump() + "\n");
+  print_result(json_line(result));
   return 0;
 }
 
@@ -116,7 +119,7 @@ std::int64_t flag_value(const char* flag, const std::string& text, std::int64_t 
   try {
     return parse_integer(text, least, most);
   } catch (const Error& error) {
-    fail(error.kind(), fmt::format("{}: expected {}", flag, error.what()));
+    fail(error.kind(), fmt::format("{}: {}", flag, error.what()));
   }
 }
 

@@ -3,7 +3,9 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "apps/checkpoint_info.h"
 #include "apps/command_line.h"
+#include "apps/resolve.h"
 #include "apps/run_folder.h"
 #include "apps/session.h"
 #include "engine/checkpoint.h"
@@ -34,7 +36,7 @@ std::string as_json(const Evaluation& evaluation, const Dataset& dataset, const 
   const std::vector<double> accuracies = class_accuracies(evaluation);
   for (std::size_t c = 0; c < accuracies.size(); ++c)
     result["class_accuracy"][dataset.class_names[c]] = accuracies[c];
-  return result.dump() + "\n";
+  return json_line(result);
 }
 
 std::string as_text(const Evaluation& evaluation, const Dataset& dataset, const std::string& checkpoint,
@@ -59,12 +61,19 @@ int evaluate_checkpoint(const Said& said, const std::string& run_or_checkpoint, 
   const std::string path = find_checkpoint(run_or_checkpoint).string();
   const SafetensorsFile file(path);
   const CheckpointInfo info = checkpoint_info(file);
-  TrainOptions options = trained_options(info.config);
+  TrainOptions options = trained_options(info.config, path);
+  // What a machine decides is this one's matter, not that of the one that trained.
+  const TrainOptions machine;
+  options.threads = machine.threads;
+  options.deterministic = machine.deterministic;
+  options.tf32 = machine.tf32;
+  options.impl = machine.impl;
   for (const auto* layer : {&said.environment, &said.command_line})
     for (const Assignment& assignment : *layer) assign(options, assignment);
 
   const std::unique_ptr<Context> context = make_context(options);
   const Dataset dataset = choose_data(options.data).dataset;
+  if (!options.quiet) say(fmt::format("evaluating {} on the test set of {}", path, label_of(dataset)));
   const Pictures& test = dataset.test;
   if (dataset.classes() != info.classes || test.height != info.height || test.width != info.width ||
       test.channels != info.channels)
@@ -74,7 +83,7 @@ int evaluate_checkpoint(const Said& said, const std::string& run_or_checkpoint, 
                      dataset.classes(), test.height, test.width, test.channels));
   const std::unique_ptr<ResNet> network =
       make_network(*context, options, info.classes, info.height, info.width, info.channels);
-  fill_tensors(*context, file, weights_of(*network));
+  load_weights(*context, file, *network);
   const TrainerConfig config = trainer_config(options, normalisation_for(options.normalize, info.channels));
   const Evaluation evaluation = evaluate(*context, *network, upload(*context, test, info.classes), config);
   print_result(json ? as_json(evaluation, dataset, path, info) : as_text(evaluation, dataset, path, info));
@@ -97,7 +106,8 @@ void add_eval_command(CLI::App& program, Action& action) {
       ->type_name("RUN|CHECKPOINT")
       ->required();
   *flags = std::make_unique<SettingFlags>(
-      command, std::vector<std::string>{"data", "device", "threads", "deterministic", "tf32", "impl"});
+      command, std::vector<std::string>{"data", "device", "threads", "deterministic", "tf32", "sync_launches",
+                                        "impl", "quiet"});
   command.add_flag("--json", *json, "print the result as JSON");
 }
 

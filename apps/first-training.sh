@@ -4,11 +4,12 @@
 # With --data among the flags, or ZEROTH_DATA in the environment, nothing is downloaded. Without a network the
 # training runs on pictures that zeroth generates.
 set -eu
-cd "$(dirname "$0")/.."
+# The paths among the flags are those of the folder the user stands in, and runs/ is made there.
+root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 
-sh apps/install-packages.sh
-cmake --workflow --preset program
-zeroth=build/program/apps/zeroth
+sh "$root/apps/install-packages.sh"
+(cd "$root" && cmake --workflow --preset program)
+zeroth=$root/build/program/apps/zeroth
 
 fetch=yes
 [ -z "${ZEROTH_DATA:-}" ] || fetch=no
@@ -16,7 +17,7 @@ for argument in "$@"; do
   case $argument in --data | --data=* | --config | --config=* | --resume | --resume=*) fetch=no ;; esac
 done
 # What went wrong, fetch says itself; train then says which pictures it takes.
-[ $fetch = no ] || $zeroth data fetch cifar10 || true
+[ $fetch = no ] || "$zeroth" data fetch cifar10 || true
 
 echo "$zeroth train $*" >&2
-exec $zeroth train "$@"
+exec "$zeroth" train "$@"

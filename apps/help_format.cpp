@@ -11,22 +11,23 @@ namespace {
 
 constexpr std::size_t kWidth = 80, kColumn = 26;
 
-/// `name` in the left column, `text` wrapped in the right one.
-std::string two_columns(const std::string& name, const std::string& text) {
-  std::string result = "  " + name;
+}  // namespace
+
+std::string two_columns(const std::string& name, const std::string& text, std::size_t column) {
+  std::string result = name;
   std::size_t used = result.size();
-  if (used + 2 > kColumn) {
+  if (used >= column) {
     result += '\n';
     used = 0;
   }
-  result.append(kColumn - used, ' ');
-  used = kColumn;
+  result.append(column - used, ' ');
+  used = column;
   std::istringstream words(text);
   for (std::string word; words >> word;) {
-    if (used > kColumn && used + 1 + word.size() > kWidth) {
-      result += '\n' + std::string(kColumn, ' ');
-      used = kColumn;
-    } else if (used > kColumn) {
+    if (used > column && used + 1 + word.size() > kWidth) {
+      result += '\n' + std::string(column, ' ');
+      used = column;
+    } else if (used > column) {
       result += ' ';
       ++used;
     }
@@ -35,8 +36,6 @@ std::string two_columns(const std::string& name, const std::string& text) {
   }
   return result + '\n';
 }
-
-}  // namespace
 
 std::string HelpFormat::make_group(std::string group, bool is_positional,
                                    std::vector<const CLI::Option*> options) const {
@@ -58,11 +57,11 @@ std::string HelpFormat::make_option(const CLI::Option* option, bool is_positiona
     if (!option->get_type_name().empty() && option->get_expected_max() > 0)
       name += ' ' + option->get_type_name();
   }
-  return two_columns(name, option->get_description());
+  return two_columns("  " + name, option->get_description(), kColumn);
 }
 
 std::string HelpFormat::make_subcommand(const CLI::App* command) const {
-  return two_columns(command->get_name(), command->get_description());
+  return two_columns("  " + command->get_name(), command->get_description(), kColumn);
 }
 
 }  // namespace zeroth::app

@@ -5,6 +5,9 @@
 
 namespace zeroth::app {
 
+/// `name` in a left column, `text` wrapped beside it in 80 columns; a name too long has a line of its own.
+std::string two_columns(const std::string& name, const std::string& text, std::size_t column);
+
 /// Help in 80 columns: what a flag does is wrapped beside it.
 class HelpFormat final : public CLI::Formatter {
  public:

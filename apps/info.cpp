@@ -11,6 +11,8 @@
 #include <sstream>
 
 #include "apps/command_line.h"
+#include "apps/cuda_info.h"
+#include "apps/help_format.h"
 #include "apps/model_table.h"
 #include "apps/recipes.h"
 #include "apps/session.h"
@@ -50,28 +52,10 @@ Processor read_processor() {
   return processor;
 }
 
-/// A thing that is here, or why not and how to get it.
-struct Finding {
-  std::string name, state, missing;
-};
-
-std::vector<Finding> find_devices() {
+std::vector<Finding> find_devices(const CudaReport& cuda) {
   std::vector<Finding> devices{{"cpu", fmt::format("{} threads", omp_get_num_procs()), ""},
                                {"simt", "the CUDA kernels on the CPU, for tests", ""}};
-  try {
-    const DeviceBackend& cuda = backend(DeviceKind::cuda);
-    for (int index = 0;; ++index) {
-      try {
-        cuda.destroy_stream(cuda.create_stream(index));
-      } catch (const Error& error) {
-        if (error.kind() != ErrorKind::device || index == 0) throw;
-        break;
-      }
-      devices.push_back({fmt::format("cuda:{}", index), "CUDA", ""});
-    }
-  } catch (const Error& error) {
-    devices.push_back({"cuda", "", error.what()});
-  }
+  for (Finding& gpu : find_gpus(cuda)) devices.push_back(std::move(gpu));
   return devices;
 }
 
@@ -101,34 +85,38 @@ std::map<std::string, std::map<std::string, std::vector<std::string>>> rows_by_o
 }
 
 std::string machine_text(const Processor& processor, const std::vector<Finding>& devices,
-                         const std::vector<Finding>& data, bool has_cuda) {
-  std::string text = version_text() + '\n';
-  text += fmt::format("processor   {}: {}\n", processor.name, fmt::join(processor.features, " "));
+                         const std::vector<Finding>& software, const std::vector<Finding>& data,
+                         bool has_cuda) {
+  std::string text = two_columns("version", version_text(), 12);
+  text +=
+      two_columns("processor", fmt::format("{}: {}", processor.name, fmt::join(processor.features, " ")), 12);
   const auto list = [&](const char* heading, const std::vector<Finding>& findings) {
     for (const Finding& finding : findings)
-      text += fmt::format("{:<11} {:<10} {}\n", std::exchange(heading, ""), finding.name,
-                          finding.missing.empty() ? finding.state : "no: " + finding.missing);
+      text += two_columns(fmt::format("{:<11} {}", std::exchange(heading, ""), finding.name),
+                          finding.missing.empty() ? finding.state : "no: " + finding.missing, 23);
   };
   list("devices", devices);
+  list("cuda", software);
   list("data", data);
   const char* heading = "recipes";
   for (const Recipe& recipe : recipes())
     text += fmt::format("{:<11} {}\n", std::exchange(heading, ""), recipe.name);
-  text += fmt::format("\n{:<22}  {:<20}  {:<14}{}\n", "operation", "cpu", "simt", has_cuda ? "  cuda" : "");
+  text +=
+      fmt::format("\n{:<22}  {:<20}  {}\n", "operation", "cpu", has_cuda ? "simt            cuda" : "simt");
   auto rows = rows_by_operation(has_cuda);
   for (const std::string& operation : all_operations()) {
     std::map<std::string, std::vector<std::string>>& at = rows[operation];
-    text += fmt::format("{:<22}  {:<20}  {:<14}", operation, fmt::format("{}", fmt::join(at["cpu"], ", ")),
-                        fmt::format("{}", fmt::join(at["simt"], ", ")));
-    if (has_cuda) text += fmt::format("  {}", fmt::join(at["cuda"], ", "));
-    text.erase(text.find_last_not_of(' ') + 1);
-    text += '\n';
+    const std::string host =
+        fmt::format("{:<22}  {:<20}  {}", operation, fmt::format("{}", fmt::join(at["cpu"], ", ")),
+                    fmt::format("{}", fmt::join(at["simt"], ", ")));
+    text += has_cuda ? two_columns(host, fmt::format("{}", fmt::join(at["cuda"], ", ")), 62) : host + '\n';
   }
   return text + "The first row that fits is taken; --impl OPERATION=ROW takes another.\n";
 }
 
 std::string machine_json(const Processor& processor, const std::vector<Finding>& devices,
-                         const std::vector<Finding>& data, bool has_cuda) {
+                         const std::vector<Finding>& software, const std::vector<Finding>& data,
+                         bool has_cuda) {
   nlohmann::ordered_json result;
   result["version"] = ZEROTH_VERSION;
   result["commit"] = ZEROTH_COMMIT;
@@ -146,18 +134,22 @@ std::string machine_json(const Processor& processor, const std::vector<Finding>&
     }
   };
   list("devices", devices);
+  list("cuda", software);
   list("data", data);
   for (const Recipe& recipe : recipes()) result["recipes"].push_back(recipe.name);
   result["operations"] = rows_by_operation(has_cuda);
-  return result.dump() + "\n";
+  return json_line(result);
 }
 
 int show_machine(bool json) {
   const Processor processor = read_processor();
-  const std::vector<Finding> devices = find_devices(), data = find_data();
-  const bool has_cuda = devices.back().missing.empty();
-  print_result(json ? machine_json(processor, devices, data, has_cuda)
-                    : machine_text(processor, devices, data, has_cuda));
+  const CudaReport cuda = report_cuda();
+  const std::vector<Finding> devices = find_devices(cuda), software = find_cuda_software(cuda),
+                             data = find_data();
+  const bool has_cuda = std::any_of(cuda.gpus.begin(), cuda.gpus.end(),
+                                    [](const GpuReport& gpu) { return gpu.missing.empty(); });
+  print_result(json ? machine_json(processor, devices, software, data, has_cuda)
+                    : machine_text(processor, devices, software, data, has_cuda));
   return 0;
 }
 
@@ -173,8 +165,9 @@ int show(const Said& said, bool json) {
   TrainOptions options;
   for (const auto* layer : {&said.environment, &said.command_line})
     for (const Assignment& assignment : *layer) assign(options, assignment);
-  // Only a model that was asked for by name has a table; flags about a model alone are a slip.
-  if (last_said(said, "model") != nullptr) return show_model(options, json);
+  // Only a model that was asked for on the command line has a table; flags about a model alone are a slip.
+  for (const Assignment& assignment : said.command_line)
+    if (assignment.setting->key == "model") return show_model(options, json);
   for (const Assignment& assignment : said.command_line)
     fail(ErrorKind::usage, fmt::format("{} needs --model", assignment.source));
   return show_machine(json);

@@ -1,14 +1,16 @@
-#include <fmt/format.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <csignal>
-#include <cstdio>
 #include <exception>
 #include <memory>
 #include <new>
+#include <sstream>
 
 #include "apps/command_line.h"
 #include "apps/help_format.h"
 #include "apps/version.h"
+#include "engine/write_all.h"
 #include "kernels/core/error.h"
 
 namespace zeroth::app {
@@ -16,7 +18,7 @@ namespace zeroth::app {
 namespace {
 
 int report(const std::string& message, ErrorKind kind) {
-  fmt::print(stderr, "zeroth: {}\n", message);
+  say("zeroth: " + message);
   return static_cast<int>(kind);
 }
 
@@ -39,16 +41,28 @@ int run(int argc, char** argv) {
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& done) {  // --help, --version
-    return program.exit(done);
+    std::ostringstream text;
+    const int code = program.exit(done, text, text);
+    print_result(text.str());
+    return code;
   } catch (const CLI::ParseError& error) {
-    return report(error.what(), ErrorKind::usage);
+    return report(usage_message(program, error), ErrorKind::usage);
   }
   refuse_leftovers(program);
   if (!action) {
-    fmt::print(stderr, "{}", program.help());
+    static_cast<void>(write_all(STDERR_FILENO, program.help()));
     return static_cast<int>(ErrorKind::usage);
   }
   return action();
+}
+
+/// Fills descriptors 0 to 2 where the caller closed them: the next file opened would otherwise take the place
+/// of stdout or stderr and be written into. Results on a stdout that was closed still fail: it opens for
+/// reading.
+void fill_standard_descriptors() {
+  for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (::fcntl(descriptor, F_GETFD) < 0)
+      static_cast<void>(::open("/dev/null", descriptor == STDERR_FILENO ? O_WRONLY : O_RDONLY));
 }
 
 }  // namespace
@@ -57,6 +71,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using zeroth::ErrorKind;
+  zeroth::app::fill_standard_descriptors();
   // A reader that goes away and a file size limit are errors to report, not reasons to die.
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);

@@ -6,6 +6,8 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "apps/command_line.h"
+
 namespace zeroth::app {
 
 namespace {
@@ -99,7 +101,7 @@ std::string model_json(const ResNet& network, std::int64_t batch_size, int momen
                                 {"multiply_adds", layer.multiply_adds},
                                 {"saved_bytes", layer.saved_elements * kFloatBytes}});
   }
-  return result.dump() + "\n";
+  return json_line(result);
 }
 
 }  // namespace zeroth::app

@@ -54,7 +54,7 @@ template <class Enum>
 Enum parse_choice(const Choices<Enum>& choices, const std::string& text) {
   for (const auto& [name, value] : choices)
     if (text == name) return value;
-  fail(ErrorKind::usage, fmt::format("one of {}, not '{}'", names_of(choices), text));
+  fail(ErrorKind::usage, fmt::format("expected one of {}, not '{}'", names_of(choices), text));
 }
 
 template <class Enum>
@@ -112,7 +112,7 @@ class TableBuilder {
                 std::string unset, std::string help) {
     Setting& line = add(
         key, placeholder, ValueType::text, std::move(help),
-        [=](TrainOptions& o, const std::string& value) { o.*member = value; },
+        [=](TrainOptions& o, const std::string& value) { o.*member = parse_text(value); },
         [=](const TrainOptions& o) { return o.*member; });
     line.unset = std::move(unset);
     return line;
@@ -190,7 +190,7 @@ void add_data_settings(TableBuilder& table) {
         for (const std::string& part : parse_list(value == "none" ? "" : value)) {
           bool* known = part == "flip" ? &augment.flip : part == "crop" ? &augment.crop : nullptr;
           if (known == nullptr)
-            fail(ErrorKind::usage, fmt::format("flip, crop, flip,crop or none, not '{}'", value));
+            fail(ErrorKind::usage, fmt::format("expected flip, crop, flip,crop or none, not '{}'", value));
           *known = true;
         }
         o.augment = augment;
@@ -225,7 +225,7 @@ void add_optimization_settings(TableBuilder& table) {
       "betas", "X,X", ValueType::list, "of adam and adamw",
       [](TrainOptions& o, const std::string& value) {
         const std::vector<std::string> parts = parse_list(value);
-        if (parts.size() != 2) fail(ErrorKind::usage, fmt::format("two numbers, not '{}'", value));
+        if (parts.size() != 2) fail(ErrorKind::usage, fmt::format("expected two numbers, not '{}'", value));
         o.betas = {parse_real(parts[0], kBelowOne), parse_real(parts[1], kBelowOne)};
       },
       [](const TrainOptions& o) { return print_real(o.betas[0]) + ',' + print_real(o.betas[1]); });
@@ -240,7 +240,7 @@ void add_optimization_settings(TableBuilder& table) {
         std::vector<double> epochs;
         for (const std::string& part : parse_list(value)) epochs.push_back(parse_real(part, kPositive));
         if (std::adjacent_find(epochs.begin(), epochs.end(), std::greater_equal<>()) != epochs.end())
-          fail(ErrorKind::usage, fmt::format("epochs in rising order, not '{}'", value));
+          fail(ErrorKind::usage, fmt::format("expected epochs in rising order, not '{}'", value));
         o.milestones = std::move(epochs);
       },
       [](const TrainOptions& o) { return fmt::format("{}", fmt::join(o.milestones, ",")); });
@@ -265,29 +265,35 @@ void add_machine_settings(TableBuilder& table) {
                "mixed precision: 16-bit activations and weights over f32 masters");
   Setting& threads =
       table.integer("threads", &TrainOptions::threads, 1, 4096, "every core there is", "CPU threads");
-  for (Setting* line : {&device, &threads}) {
-    line->may_change = true;
-    line->in_checkpoint = false;
-  }
+  device.may_change = threads.may_change = true;
+  device.in_checkpoint = false;  // threads are kept: sums cut differently give other last bits
   table.boolean("deterministic", &TrainOptions::deterministic,
                 "only implementations that give the same bits every time");
-  table.boolean("tf32", &TrainOptions::tf32,
-                "let libraries round the factors of f32 products to 10 bits, for tensor cores (cuda)")
+  table
+      .boolean("tf32", &TrainOptions::tf32,
+               "let libraries round the factors of f32 products to 10 bits, for tensor cores (cuda)")
       .may_change = true;
+  Setting& sync_launches = table.boolean(
+      "sync_launches", &TrainOptions::sync_launches,
+      "for finding faults: wait after every kernel, so that an error names the one that failed (cuda): slow");
+  sync_launches.may_change = true;
+  sync_launches.recorded = sync_launches.in_checkpoint = false;
   Setting& impl = table.add(
       "impl", "OP=ROW", ValueType::list,
-      "implementation of an operation, as `zeroth info` lists them; may be given again for others",
+      "implementation of an operation, as `zeroth info` lists them; may be given again for others; default: "
+      "the first that fits",
       [](TrainOptions& o, const std::string& value) {
-        const std::vector<std::string> parts = parse_list(value);
+        const std::vector<std::string> parts = parse_list(value == "default" ? "" : value);
         for (const std::string& part : parts) {
           const std::size_t equals = part.find('=');
           if (equals == std::string::npos || equals == 0 || equals + 1 == part.size())
-            fail(ErrorKind::usage, fmt::format("OPERATION=ROW, not '{}'", part));
+            fail(ErrorKind::usage, fmt::format("expected OPERATION=ROW or default, not '{}'", part));
         }
         o.impl = parts;
       },
       [](const TrainOptions& o) { return fmt::format("{}", fmt::join(o.impl, ",")); });
-  impl.unset = "the first row that fits";
+  impl.unset = "default";
+  impl.may_change = true;
 }
 
 void add_run_settings(TableBuilder& table) {

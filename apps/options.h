@@ -52,7 +52,7 @@ struct TrainOptions {
   std::string device = "auto";
   DType amp = DType::f32;  ///< storage dtype of activations and working weights
   std::optional<std::int64_t> threads;
-  bool deterministic = false;
+  bool deterministic = false, sync_launches = false;
   bool tf32 = false;
   std::vector<std::string> impl;
 
@@ -88,7 +88,7 @@ struct Setting {
   };
   Condition only_with;
 
-  /// Throws Error(usage) with what is expected instead ("a whole number from 1 to 10, not 'x'").
+  /// Throws Error(usage) that says what is wrong ("expected a whole number from 1 to 10, not 'x'").
   std::function<void(TrainOptions&, const std::string& text)> parse;
   /// The value as parse() takes it; empty while unset.
   std::function<std::string(const TrainOptions&)> print;

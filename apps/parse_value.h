@@ -13,6 +13,9 @@ namespace zeroth::app {
 /// A whole number in [least, most].
 std::int64_t parse_integer(const std::string& text, std::int64_t least, std::int64_t most);
 
+/// A 64-bit hash in decimal digits.
+std::uint64_t parse_hash(const std::string& text);
+
 /// A range of real numbers, with the words that describe it.
 struct RealRange {
   double least, most;
@@ -30,6 +33,10 @@ inline constexpr RealRange kUpToOne{0.0, 1.0, true, false, "a number above 0 and
 double parse_real(const std::string& text, const RealRange& range);
 
 bool parse_boolean(const std::string& text);
+
+/// Text that a configuration can hold: not empty, and UTF-8, as TOML and JSON ask.
+std::string parse_text(const std::string& text);
+bool is_utf8(const std::string& text);
 
 /// The parts between commas; an empty text has none, an empty part is refused.
 std::vector<std::string> parse_list(const std::string& text);

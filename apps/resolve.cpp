@@ -73,14 +73,19 @@ TrainOptions resolve(const Said& said) {
   return options;
 }
 
-TrainOptions trained_options(const std::string& checkpoint_config) {
+TrainOptions trained_options(const std::string& checkpoint_config, const std::string& checkpoint) {
   TrainOptions options;
-  assign_all(options, read_config_text(checkpoint_config, "the checkpoint's configuration"));
+  try {
+    assign_all(options, read_config_text(checkpoint_config, "its configuration"));
+    check_together(options);
+  } catch (const Error& error) {
+    fail(ErrorKind::data, fmt::format("{} is damaged: {}", checkpoint, error.what()));
+  }
   return options;
 }
 
-TrainOptions resolve_resumed(const Said& said, const std::string& checkpoint_config) {
-  TrainOptions options = trained_options(checkpoint_config);
+TrainOptions resolve_resumed(const Said& said, const TrainOptions& began) {
+  TrainOptions options = began;
   for (const Setting& setting : settings()) {
     const Assignment* assignment = last_said(said, setting.key);
     if (assignment == nullptr) continue;
@@ -96,6 +101,21 @@ TrainOptions resolve_resumed(const Said& said, const std::string& checkpoint_con
   }
   check_together(options);
   return options;
+}
+
+std::vector<std::string> changes_of_bits(const TrainOptions& began, const TrainOptions& now) {
+  std::vector<std::string> lines;
+  for (const char* key : {"threads", "tf32", "impl"}) {
+    const Setting& setting = *find_setting(key);
+    const auto text = [&](const TrainOptions& options) {
+      const std::string value = setting.print(options);
+      return value.empty() ? setting.unset : value;
+    };
+    if (text(began) != text(now))
+      lines.push_back(fmt::format("{} {} instead of {}: the last bits will differ from those of one long run",
+                                  setting.flag(), text(now), text(began)));
+  }
+  return lines;
 }
 
 std::string checkpoint_config(const TrainOptions& options) {

@@ -26,12 +26,16 @@ void read_said_file(Said& said);
 /// default < recipe < file < environment < command line. Throws Error(usage).
 TrainOptions resolve(const Said& said);
 
-/// The options of a resumed run: those it began with, as its checkpoint holds them, and of what was said only
-/// what may change. Throws Error(usage), naming the setting, where something else was said.
-TrainOptions resolve_resumed(const Said& said, const std::string& checkpoint_config);
+/// The options a checkpoint's training had. Throws Error(data) that names the checkpoint, a path, and the key
+/// of a configuration that cannot be.
+TrainOptions trained_options(const std::string& checkpoint_config, const std::string& checkpoint);
 
-/// The options a checkpoint's training had.
-TrainOptions trained_options(const std::string& checkpoint_config);
+/// The options of a resumed run: those it began with, and of what was said only what may change. Throws
+/// Error(usage), naming the setting, where something else was said.
+TrainOptions resolve_resumed(const Said& said, const TrainOptions& began);
+
+/// A line for each change that may be made to a resumed run and changes the last bits of what it computes.
+std::vector<std::string> changes_of_bits(const TrainOptions& began, const TrainOptions& now);
 
 /// The configuration that a checkpoint keeps, and the one a run folder keeps.
 std::string checkpoint_config(const TrainOptions& options);

@@ -5,11 +5,13 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <ctime>
 #include <vector>
 
+#include "apps/checkpoint_info.h"
 #include "apps/resolve.h"
-#include "engine/atomic_file.h"
+#include "apps/run_lock.h"
 #include "kernels/core/error.h"
 
 namespace zeroth::app {
@@ -18,7 +20,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kRuns = "runs";
-constexpr const char* kFormat = "zeroth checkpoint 1";
 constexpr const char* kEpochPrefix = "epoch-";
 
 bool is_there(const fs::path& path) {
@@ -42,85 +43,112 @@ std::optional<fs::path> newest_run() {
   return newest;
 }
 
-/// Checkpoint metadata are text; each of these refuses what is not entirely of its kind.
-class Fields {
- public:
-  explicit Fields(const SafetensorsFile& file) : file_(file) {}
-
-  const std::string& text(const char* key) const {
-    const auto found = file_.metadata().find(key);
-    if (found == file_.metadata().end()) refuse(fmt::format("it has no '{}'", key));
-    return found->second;
-  }
-  template <class Number>
-  Number number(const char* key) const {
-    const std::string& value = text(key);
-    Number result{};
-    const char* end = value.data() + value.size();
-    const auto [rest, status] = std::from_chars(value.data(), end, result);
-    if (status != std::errc() || rest != end) refuse(fmt::format("its '{}' is '{}'", key, value));
-    return result;
-  }
-  [[noreturn]] void refuse(const std::string& reason) const {
-    fail(ErrorKind::data, fmt::format("{} is no checkpoint of zeroth: {}", file_.path().string(), reason));
-  }
-
- private:
-  const SafetensorsFile& file_;
-};
-
 }  // namespace
 
 fs::path RunFolder::of_epoch(std::int64_t epoch) const {
   return checkpoints() / fmt::format("{}{:05}.safetensors", kEpochPrefix, epoch);
 }
 
-void RunFolder::create(const std::string& config_text) const {
+void RunFolder::create() const {
   std::error_code error;
   fs::create_directories(checkpoints(), error);
   if (error)
     fail(ErrorKind::runtime,
          fmt::format("cannot make the run folder {}: {}", path_.string(), error.message()));
-  replace_file(config(), config_text);
+}
+
+std::vector<std::int64_t> RunFolder::epochs() const {
+  std::vector<std::int64_t> all;
+  std::error_code error;
+  for (fs::directory_iterator entry(checkpoints(), error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    std::int64_t epoch = 0;
+    const char* digits = name.data() + std::min(name.size(), std::strlen(kEpochPrefix));
+    std::from_chars(digits, name.data() + name.size(), epoch);
+    if (entry->path() == of_epoch(epoch)) all.push_back(epoch);
+  }
+  std::sort(all.begin(), all.end());
+  return all;
 }
 
 void RunFolder::prune(std::int64_t keep) const {
   if (keep == 0) return;
-  std::vector<fs::path> files;
-  for (const fs::directory_entry& entry : fs::directory_iterator(checkpoints())) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with(kEpochPrefix) && name.ends_with(".safetensors")) files.push_back(entry.path());
-  }
-  std::sort(files.begin(), files.end());
-  const std::size_t surplus = files.size() - std::min(files.size(), static_cast<std::size_t>(keep));
+  const std::vector<std::int64_t> all = epochs();
+  const std::size_t surplus = all.size() - std::min(all.size(), static_cast<std::size_t>(keep));
   for (std::size_t i = 0; i < surplus; ++i) {
     std::error_code ignored;  // a checkpoint that cannot be removed harms nobody
-    fs::remove(files[i], ignored);
+    fs::remove(of_epoch(all[i]), ignored);
   }
 }
 
-void RunFolder::forget_best_after(std::int64_t step) const {
-  if (!is_there(best()) || checkpoint_info(SafetensorsFile(best())).step <= step) return;
+std::optional<std::int64_t> RunFolder::step_of(const fs::path& checkpoint) {
+  try {
+    return checkpoint_info(SafetensorsFile(checkpoint)).step;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::data) throw;
+    return std::nullopt;
+  }
+}
+
+std::optional<RunFolder> RunFolder::set_aside_after(std::int64_t step, std::int64_t epochs_done) const {
+  std::vector<std::int64_t> later = epochs();
+  std::erase_if(later, [&](std::int64_t epoch) { return epoch <= epochs_done; });
+  const auto is_later = [&](const fs::path& file) {
+    return is_there(file) && step_of(file).value_or(step + 1) > step;
+  };
+  if (later.empty() && !is_later(last()) && !is_later(best())) return std::nullopt;
+  fs::path name = path_ / "abandoned-1";
+  for (int number = 2; is_there(name); ++number) name = path_ / fmt::format("abandoned-{}", number);
+  const RunFolder aside(name);
+  try {
+    fs::create_directories(aside.checkpoints());
+    for (const fs::path& file : {config(), path_ / "log.jsonl", path_ / "summary.csv"})
+      if (is_there(file)) fs::copy_file(file, aside.path() / file.filename());
+    for (const fs::path& file : {last(), best()})
+      if (is_there(file)) fs::copy_file(file, aside.checkpoints() / file.filename());
+    for (const std::int64_t epoch : later) fs::rename(of_epoch(epoch), aside.of_epoch(epoch));
+  } catch (const fs::filesystem_error& error) {
+    fail(ErrorKind::runtime,
+         fmt::format("cannot keep what the run wrote after step {}: {}", step, error.what()));
+  }
+  return aside;
+}
+
+bool RunFolder::is_free() const {
+  if (!is_there(path_)) return true;
   std::error_code error;
-  fs::remove(best(), error);
-  if (error) fail(ErrorKind::runtime, fmt::format("cannot remove {}: {}", best().string(), error.message()));
+  if (!fs::is_directory(path_, error)) return false;
+  for (fs::directory_iterator entry(path_, error), end; !error && entry != end; entry.increment(error)) {
+    std::error_code ignored;  // of what cannot be looked into nothing is said, and it is no free place
+    const bool ours = entry->path().filename() == RunLock::kFile ||
+                      (entry->path() == checkpoints() && fs::is_empty(checkpoints(), ignored));
+    if (!ours) return false;
+  }
+  return !error;
 }
 
-RunFolder new_run_folder(const std::string& out, const std::string& model) {
-  if (!out.empty()) {
-    std::error_code error;
-    if (is_there(RunFolder(out).config()) || is_there(RunFolder(out).last()))
-      fail(ErrorKind::usage,
-           fmt::format("--out {} holds a run; go on with it by --resume {}, or choose another folder", out,
-                       out));
-    if (is_there(out) && !(fs::is_directory(out, error) && fs::is_empty(out, error)))
-      fail(ErrorKind::usage, fmt::format("--out {} exists and is no empty folder", out));
-    return RunFolder(out);
-  }
+void check_free(const RunFolder& folder) {
+  const std::string out = folder.path().string();
+  if (is_there(folder.config()) || is_there(folder.last()))
+    fail(ErrorKind::usage,
+         fmt::format("--out {} holds a run; go on with it by --resume {}, or choose another "
+                     "folder",
+                     out, out));
+  if (!folder.is_free()) fail(ErrorKind::usage, fmt::format("--out {} exists and is no empty folder", out));
+}
+
+RunFolder make_run_folder(const std::string& model) {
   const std::string name =
       fmt::format("{}/{}-{:%Y%m%d-%H%M%S}", kRuns, model, fmt::localtime(std::time(nullptr)));
+  std::error_code error;
+  fs::create_directories(kRuns, error);
   fs::path path = name;
-  for (int number = 2; is_there(path); ++number) path = fmt::format("{}-{}", name, number);
+  for (int number = 2; !error && !fs::create_directory(path, error); ++number)
+    path = fmt::format("{}-{}", name, number);  // the name is taken, perhaps this very moment
+  if (error)
+    fail(ErrorKind::runtime,
+         fmt::format("cannot make the run folder {}: {}", path.string(), error.message()));
   return RunFolder(path);
 }
 
@@ -151,51 +179,12 @@ fs::path find_checkpoint(const std::string& run_or_checkpoint) {
   if (!fs::is_directory(run_or_checkpoint, error)) return run_or_checkpoint;
   const RunFolder run(run_or_checkpoint);
   if (is_there(run.best()) &&
-      trained_options(checkpoint_info(SafetensorsFile(run.best())).config).val_split > 0)
+      trained_options(checkpoint_info(SafetensorsFile(run.best())).config, run.best().string()).val_split > 0)
     return run.best();
   if (!is_there(run.last()))
     fail(ErrorKind::data,
          fmt::format("no checkpoint in {}: expected {}", run_or_checkpoint, run.last().string()));
   return run.last();
-}
-
-SafetensorsMetadata CheckpointInfo::metadata() const {
-  SafetensorsMetadata all{{"format", kFormat},
-                          {"step", std::to_string(step)},
-                          {"config", config},
-                          {"data", data},
-                          {"data_hash", std::to_string(data_hash)},
-                          {"classes", std::to_string(classes)},
-                          {"height", std::to_string(height)},
-                          {"width", std::to_string(width)},
-                          {"channels", std::to_string(channels)},
-                          {"epoch_loss", fmt::format("{}", epoch_loss)},
-                          {"epoch_correct", std::to_string(epoch_correct)},
-                          {"epoch_rows", std::to_string(epoch_rows)}};
-  if (best_accuracy) all["best_accuracy"] = fmt::format("{}", *best_accuracy);
-  return all;
-}
-
-CheckpointInfo checkpoint_info(const SafetensorsFile& file) {
-  const Fields fields(file);
-  if (fields.text("format") != kFormat)
-    fields.refuse(fmt::format("its format is '{}'", fields.text("format")));
-  CheckpointInfo info;
-  info.step = fields.number<std::int64_t>("step");
-  info.config = fields.text("config");
-  info.data = fields.text("data");
-  info.data_hash = fields.number<std::uint64_t>("data_hash");
-  info.classes = fields.number<std::int64_t>("classes");
-  info.height = fields.number<std::int64_t>("height");
-  info.width = fields.number<std::int64_t>("width");
-  info.channels = fields.number<std::int64_t>("channels");
-  info.epoch_loss = fields.number<double>("epoch_loss");
-  info.epoch_correct = fields.number<std::int64_t>("epoch_correct");
-  info.epoch_rows = fields.number<std::int64_t>("epoch_rows");
-  if (file.metadata().contains("best_accuracy")) info.best_accuracy = fields.number<double>("best_accuracy");
-  if (info.step < 0 || info.classes < 1 || info.height < 1 || info.width < 1 || info.channels < 1)
-    fields.refuse("its numbers make no sense");
-  return info;
 }
 
 }  // namespace zeroth::app

@@ -4,8 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
-
-#include "engine/safetensors.h"
+#include <vector>
 
 namespace zeroth::app {
 
@@ -21,20 +20,31 @@ class RunFolder {
   std::filesystem::path best() const { return checkpoints() / "best.safetensors"; }
   std::filesystem::path of_epoch(std::int64_t epoch) const;  // epoch-00010.safetensors
 
-  /// Makes the folders and config.toml. Throws Error(runtime) when they cannot be written.
-  void create(const std::string& config_text) const;
-  /// Removes all epoch checkpoints but the newest `keep`; 0 keeps all.
+  /// Makes the folder and the one for checkpoints. Throws Error(runtime) when they cannot be written.
+  void create() const;
+  /// There is nothing here, or a folder without a file but the lock.
+  bool is_free() const;
+  /// The epochs of which there are checkpoints, in rising order.
+  std::vector<std::int64_t> epochs() const;
+  /// Removes all epoch checkpoints but those of the last `keep` epochs; 0 keeps all.
   void prune(std::int64_t keep) const;
-  /// Removes a best checkpoint of a step beyond `step`: a run resumed before it has not got there.
-  void forget_best_after(std::int64_t step) const;
+  /// For a run that is to go on from an earlier step: where there are checkpoints of later ones, keeps the
+  /// run as it is in a run folder of its own, abandoned-N in this one, and moves the later epochs'
+  /// checkpoints there. Nothing where there are none. Throws Error(runtime).
+  std::optional<RunFolder> set_aside_after(std::int64_t step, std::int64_t epochs_done) const;
+
+  /// The step of a checkpoint; nothing where the file cannot be read as one.
+  static std::optional<std::int64_t> step_of(const std::filesystem::path& checkpoint);
 
  private:
   std::filesystem::path path_;
 };
 
-/// The folder for a new run: `out`, or runs/MODEL-DATE-TIME where that is empty. Throws Error(usage) when
-/// there is something already.
-RunFolder new_run_folder(const std::string& out, const std::string& model);
+/// Throws Error(usage) where the folder that --out names for a new run holds something.
+void check_free(const RunFolder& folder);
+
+/// Makes a folder of its own for a new run without --out: runs/MODEL-DATE-TIME. Throws Error(runtime).
+RunFolder make_run_folder(const std::string& model);
 
 /// The checkpoint that --resume means: PATH is a checkpoint or a run folder (its last checkpoint); "auto" is
 /// the run folder `out`, else the newest one under runs/. Nothing where "auto" finds no checkpoint. Throws
@@ -48,23 +58,5 @@ std::optional<RunFolder> run_folder_of(const std::filesystem::path& checkpoint);
 /// The checkpoint that RUN|CHECKPOINT means to `eval`: a file itself; of a run folder, the best one by
 /// validation where the run had a validation split, else the last one. Throws Error(data).
 std::filesystem::path find_checkpoint(const std::string& run_or_checkpoint);
-
-/// What a checkpoint says of its training, besides the tensors.
-struct CheckpointInfo {
-  std::int64_t step = 0;
-  std::string config;  ///< as checkpoint_config() writes it
-  std::string data;    ///< name of the data set
-  std::uint64_t data_hash = 0;
-  std::int64_t classes = 0;
-  std::int64_t height = 0, width = 0, channels = 0;  ///< of a picture
-  std::optional<double> best_accuracy;
-  double epoch_loss = 0.0;  ///< sums over the pictures of the epoch under way
-  std::int64_t epoch_correct = 0, epoch_rows = 0;
-
-  SafetensorsMetadata metadata() const;
-};
-
-/// Throws Error(data) naming the file where it is no checkpoint of this program.
-CheckpointInfo checkpoint_info(const SafetensorsFile& file);
 
 }  // namespace zeroth::app

@@ -41,6 +41,7 @@ std::unique_ptr<Context> make_context(const TrainOptions& options) {
   omp_set_num_threads(static_cast<int>(options.threads.value_or(omp_get_num_procs())));
   auto context = std::make_unique<Context>(choose_device(options.device));
   context->allow_tf32(options.tf32);
+  context->set_sync_launches(options.sync_launches);
   if (options.deterministic) choose_deterministic_rows(*context);
   for (const std::string& assignment : options.impl) context->choose_implementation(assignment);
   check_implementations(*context);

@@ -5,10 +5,12 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "apps/command_line.h"
-#include "apps/run_folder.h"
+#include "apps/parse_value.h"
 #include "apps/session.h"
+#include "apps/start.h"
 #include "apps/train_loop.h"
 #include "data/order.h"
 #include "engine/checkpoint.h"
@@ -20,53 +22,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// A line for people, above any progress line.
-void tell(const TrainOptions& options, const std::string& line) {
-  if (!options.quiet) fmt::print(stderr, "{}\n", line);
-}
-
-struct Start {
-  TrainOptions options;
-  RunFolder folder;
-  std::unique_ptr<SafetensorsFile> checkpoint;  ///< null: a new run
-  CheckpointInfo info;
-};
-
-std::string said_text(const Said& said, const std::string& key) {
-  const Assignment* assignment = last_said(said, key);
-  return assignment == nullptr ? "" : assignment->text;
-}
-
-/// Decides between a new run and a resumed one, and where it lies.
-Start decide_start(const Said& said) {
-  const std::string resume = said_text(said, "resume"), out = said_text(said, "out");
-  const auto checkpoint = resume.empty() ? std::nullopt : find_resume_checkpoint(resume, out);
-  if (!checkpoint) {
-    TrainOptions options = resolve(said);
-    if (!resume.empty()) tell(options, "--resume auto finds no checkpoint: a new run begins");
-    RunFolder folder = new_run_folder(options.out, options.model);
-    return {std::move(options), std::move(folder), nullptr, {}};
-  }
-  auto file = std::make_unique<SafetensorsFile>(*checkpoint);
-  CheckpointInfo info = checkpoint_info(*file);
-  TrainOptions options = resolve_resumed(said, info.config);
-  const std::optional<RunFolder> old = run_folder_of(*checkpoint);
-  if (options.out.empty() && !old)
-    fail(ErrorKind::usage, fmt::format("{} lies in no run folder; say with --out where the resumed run goes",
-                                       checkpoint->string()));
-  const bool stays =
-      options.out.empty() || (old && fs::weakly_canonical(options.out) == fs::weakly_canonical(old->path()));
-  RunFolder folder = stays ? *old : new_run_folder(options.out, options.model);
-  if (!stays && old) {
-    folder.create("");  // the history comes along
-    for (const char* name : {"log.jsonl", "summary.csv"}) {
-      std::error_code ignored;  // a run without a log has no history
-      fs::copy_file(old->path() / name, folder.path() / name, ignored);
-    }
-  }
-  return {std::move(options), std::move(folder), std::move(file), std::move(info)};
-}
-
 /// Fills in what the data set decides, or checks that a resumed run sees the same pictures.
 void settle_data(Start& start, const Dataset& dataset) {
   CheckpointInfo& info = start.info;
@@ -77,6 +32,10 @@ void settle_data(Start& start, const Dataset& dataset) {
                      "with --data",
                      info.data, dataset.folder.empty() ? dataset.name : dataset.folder.string()));
   options.data = dataset.folder.empty() ? dataset.name : fs::absolute(dataset.folder).string();
+  if (!is_utf8(options.data))
+    fail(ErrorKind::usage,
+         "the path of the data set is not UTF-8, as a checkpoint's configuration must be; "
+         "rename its folders");
   if (options.normalize.empty()) options.normalize = dataset.name;
   info.config = checkpoint_config(options);
   info.data = label_of(dataset);
@@ -92,23 +51,24 @@ double report_test(const Evaluation& evaluation, const Start& start, std::int64_
   const Metrics& metrics = evaluation.metrics;
   if (json) {
     nlohmann::ordered_json result;
-    result["run"] = start.folder.path().string();
+    result["run"] = start.folder->path().string();
     result["data"] = start.info.data;
     result["steps"] = steps;
     result["test_pictures"] = metrics.rows;
     result["test_loss"] = metrics.loss;
     result["test_error"] = metrics.error();
-    print_result(result.dump() + "\n");
+    print_result(json_line(result));
   } else {
     print_result(fmt::format("test error {} of {} pictures, loss {:.4f}, {}, after {} steps: {}\n",
                              percent(metrics.error()), metrics.rows, metrics.loss, start.info.data, steps,
-                             start.folder.path().string()));
+                             start.folder->path().string()));
   }
   return 1.0 - metrics.error();
 }
 
 void tell_start(const Start& start, const Context& context, const ResNet& network, const Training& training) {
   const TrainOptions& options = start.options;
+  for (const std::string& line : start.notices) tell(options, line);
   const std::string device = context.device().kind == DeviceKind::cuda
                                  ? fmt::format("cuda:{}", context.device().index)
                                  : name_of(context.device().kind);
@@ -117,8 +77,32 @@ void tell_start(const Start& start, const Context& context, const ResNet& networ
   tell(options,
        fmt::format(
            "recipe {}, {} epochs of {} steps, into {}{}", options.recipe, options.epochs,
-           training.trainer.steps_per_epoch(), start.folder.path().string(),
+           training.trainer.steps_per_epoch(), start.folder->path().string(),
            start.checkpoint == nullptr ? "" : fmt::format(", resumed after step {}", start.info.step)));
+}
+
+/// "resnet20 with residual post and shortcut B": what weights fit into besides their shapes.
+std::string architecture(const TrainOptions& options) {
+  const ResNetConfig config = network_config(options);
+  TrainOptions shown = options;
+  shown.residual = config.form;
+  const std::string_view name = config.name, rezero = "rezero-";
+  return fmt::format("{} with residual {} and shortcut {}",
+                     name.starts_with(rezero) ? name.substr(rezero.size()) : name,
+                     find_setting("residual")->print(shown), find_setting("shortcut")->print(shown));
+}
+
+/// The weights of --init. Another program's file has names and shapes only; a checkpoint says what it is of.
+void fill_initial_weights(const TrainOptions& options, Context& context, ResNet& network) {
+  const SafetensorsFile file(options.init);
+  if (is_checkpoint(file)) {
+    const std::string theirs = architecture(trained_options(checkpoint_info(file).config, options.init)),
+                      ours = architecture(options);
+    if (theirs != ours)
+      fail(ErrorKind::data,
+           fmt::format("--init {}: its weights are of {}; this network is {}", options.init, theirs, ours));
+  }
+  load_weights(context, file, network);
 }
 
 /// Loads what the run starts from: a checkpoint's everything, or the weights of --init.
@@ -127,15 +111,8 @@ void fill_network(const Start& start, Context& context, ResNet& network, Trainer
     fill_tensors(context, *start.checkpoint, trainer.tensors());
     trainer.resume_at(start.info.step);
   } else if (!start.options.init.empty()) {
-    fill_tensors(context, SafetensorsFile(start.options.init), weights_of(network));
+    fill_initial_weights(start.options, context, network);
   }
-}
-
-/// With a validation split the weights of the best epoch count, as they would be chosen without the test set.
-Evaluation final_evaluation(const Training& training) {
-  if (!training.validation.empty() && fs::exists(training.folder.best()))
-    fill_tensors(training.context, SafetensorsFile(training.folder.best()), weights_of(training.network));
-  return training.trainer.evaluate(training.test);
 }
 
 int train(const Said& said, bool json) {
@@ -143,7 +120,7 @@ int train(const Said& said, bool json) {
   const std::unique_ptr<Context> context = make_context(start.options);
   const ChosenData data = choose_data(start.options.data);
   const Dataset& dataset = data.dataset;
-  if (!data.notice.empty()) fmt::print(stderr, "{}\n", data.notice);
+  if (!data.notice.empty()) say(data.notice);
   settle_data(start, dataset);
   const TrainOptions& options = start.options;
 
@@ -161,29 +138,31 @@ int train(const Said& said, bool json) {
     return order;
   });
   fill_network(start, *context, *network, trainer);
+  const PictureSet test = upload(*context, dataset.test, dataset.classes());
+  const double matrix_rate = measure_matrix_rate(*context, options.amp);
+  open_run(start, trainer.steps_per_epoch());
   Training training{*context,
                     *network,
                     trainer,
                     options,
-                    start.folder,
+                    *start.folder,
                     pictures,
-                    upload(*context, dataset.test, dataset.classes()),
+                    test,
                     split.validation,
                     dataset.origin == DataOrigin::generated ? start.info.data : "",
                     training_flops(*network),
-                    measure_matrix_rate(*context, options.amp),
+                    matrix_rate,
                     start.info};
 
-  start.folder.create(folder_config(options));
-  if (start.checkpoint != nullptr) start.folder.forget_best_after(start.info.step);
   tell_start(start, *context, *network, training);
   TrainLoop loop(training);
   if (const int signal = loop.run(); signal != 0) {
-    fmt::print(stderr, "stopped by {} after step {} and saved; go on with: zeroth train --resume {}\n",
-               signal == SIGINT ? "SIGINT" : "SIGTERM", trainer.steps_taken(), start.folder.path().string());
+    say(fmt::format("stopped by {} after step {} and saved; go on with: zeroth train --resume {}",
+                    signal == SIGINT ? "SIGINT" : "SIGTERM", trainer.steps_taken(),
+                    start.folder->path().string()));
     return 128 + signal;
   }
-  const double accuracy = report_test(final_evaluation(training), start, trainer.steps_taken(), json);
+  const double accuracy = report_test(loop.final_evaluation(), start, trainer.steps_taken(), json);
   if (options.target_acc && accuracy < *options.target_acc)
     fail(ErrorKind::diverged,
          fmt::format("accuracy {} misses --target-acc {}", percent(accuracy), percent(*options.target_acc)));

@@ -28,10 +28,6 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-SetResult result_of(const Evaluation& evaluation) {
-  return {evaluation.metrics.loss, evaluation.metrics.error()};
-}
-
 }  // namespace
 
 SignalGuard::SignalGuard() {
@@ -74,6 +70,7 @@ int TrainLoop::run() {
   while (trainer.steps_taken() < last_step_ && SignalGuard::received() == 0) {
     learning_rate_ = training_.options.lr * trainer.rate_factor();
     trainer.step();
+    tested_.reset();
     const std::int64_t steps = trainer.steps_taken();
     const bool ends = trainer.at_epoch_start() || steps == last_step_ || SignalGuard::received() != 0;
     const std::int64_t in_epoch = steps - (steps - 1) / trainer.steps_per_epoch() * trainer.steps_per_epoch();
@@ -88,9 +85,15 @@ int TrainLoop::run() {
     if (trainer.at_epoch_start()) finish_epoch();
   }
   progress_.clear();
+  const int signal = SignalGuard::received();
   // A step count that is no whole number of epochs has no checkpoint yet.
-  if (!trainer.at_epoch_start() && trainer.steps_taken() > first_step_) save(training_.folder.last());
-  return SignalGuard::received();
+  if (!trainer.at_epoch_start() && trainer.steps_taken() > first_step_) {
+    gather();  // a signal may have come after the loop looked
+    if (line_.rows > 0) log_step();
+    if (signal == 0) evaluate();
+    save(training_.folder.last());
+  }
+  return signal;
 }
 
 /// Takes the sums of the steps since the last call from the device; this waits for them.
@@ -99,14 +102,38 @@ void TrainLoop::gather() {
   epoch_.add(metrics);
   line_.add(metrics);
   epoch_rows_here_ += metrics.rows;
-  if (std::isfinite(epoch_.loss)) return;
-  progress_.clear();
+  if (!std::isfinite(epoch_.loss)) fail_diverged("the loss");
+}
+
+void TrainLoop::fail_diverged(const char* what) const {
   const bool saved = std::filesystem::exists(training_.folder.last());
   fail(ErrorKind::diverged,
-       fmt::format("the loss stopped being finite at step {} or just before it; try a lower --lr or a longer "
+       fmt::format("{} stopped being finite at step {} or just before it; try a lower --lr or a longer "
                    "--warmup{}",
-                   training_.trainer.steps_taken(),
+                   what, training_.trainer.steps_taken(),
                    saved ? "; the checkpoint before it is " + training_.folder.last().string() : ""));
+}
+
+SetResult TrainLoop::evaluate() {
+  Metrics metrics;
+  if (training_.validation.empty()) {
+    if (!tested_) tested_ = training_.trainer.evaluate(training_.test);
+    metrics = tested_->metrics;
+  } else {
+    metrics = training_.trainer.evaluate(training_.train, training_.validation).metrics;
+  }
+  if (!std::isfinite(metrics.loss)) fail_diverged("the loss in evaluation");
+  return {metrics.loss, metrics.error()};
+}
+
+Evaluation TrainLoop::final_evaluation() {
+  if (!training_.validation.empty() && std::filesystem::exists(training_.folder.best())) {
+    load_weights(training_.context, SafetensorsFile(training_.folder.best()), training_.network);
+    tested_.reset();
+  }
+  if (!tested_) tested_ = training_.trainer.evaluate(training_.test);
+  if (!std::isfinite(tested_->metrics.loss)) fail_diverged("the loss on the test set");
+  return *tested_;
 }
 
 void TrainLoop::log_step() {
@@ -145,7 +172,7 @@ void TrainLoop::show() {
   progress_.update(state);
 }
 
-/// Evaluates on the validation pictures, where some are held out, else on the test set; logs and saves.
+/// Evaluates, logs and saves.
 void TrainLoop::finish_epoch() {
   Trainer& trainer = training_.trainer;
   const TrainOptions& options = training_.options;
@@ -157,8 +184,7 @@ void TrainLoop::finish_epoch() {
   record.images_per_second =
       static_cast<double>(epoch_rows_here_) / std::max(seconds_since(epoch_start_), 1e-9);
   const bool validates = !training_.validation.empty();
-  const SetResult result = result_of(validates ? trainer.evaluate(training_.train, training_.validation)
-                                               : trainer.evaluate(training_.test));
+  const SetResult result = evaluate();
   (validates ? record.validation : record.test) = result;
   record.seconds = seconds_since(epoch_start_);
   log_.write(record);
@@ -171,7 +197,10 @@ void TrainLoop::finish_epoch() {
   epoch_rows_here_ = 0;
   const double accuracy = 1.0 - result.error;
   const bool best = !training_.info.best_accuracy || accuracy > *training_.info.best_accuracy;
-  if (best) training_.info.best_accuracy = accuracy;
+  if (best) {
+    training_.info.best_accuracy = accuracy;
+    training_.info.best_step = record.step;
+  }
   save(training_.folder.last());
   if (best) save(training_.folder.best());
   if (options.save_every > 0 && record.epoch % options.save_every == 0) {
@@ -187,7 +216,12 @@ void TrainLoop::save(const std::filesystem::path& path) {
   info.epoch_loss = epoch_.loss;
   info.epoch_correct = epoch_.correct;
   info.epoch_rows = epoch_.rows;
-  save_tensors(training_.context, path, training_.trainer.tensors(), info.metadata());
+  try {
+    save_tensors(training_.context, path, training_.trainer.tensors(), info.metadata());
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::diverged) throw;
+    fail_diverged("a weight");
+  }
 }
 
 }  // namespace zeroth::app

@@ -2,9 +2,11 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "apps/checkpoint_info.h"
 #include "apps/options.h"
 #include "apps/run_folder.h"
 #include "engine/progress.h"
@@ -45,13 +47,19 @@ class TrainLoop {
   explicit TrainLoop(Training training);
 
   /// Trains to the end, or until a signal has come and the state has been saved: the signal, else 0. Throws
-  /// Error(diverged) when the loss stops being finite; the last checkpoint is then one from before.
+  /// Error(diverged) when the loss, in training or evaluation, or a weight stops being finite; the last
+  /// checkpoint is then one from before.
   int run();
 
-  std::int64_t last_step() const { return last_step_; }
+  /// After run(), on the test set. With a validation split the weights of the best epoch count, as they would
+  /// be chosen without the test set. Throws Error(diverged) where the loss is not finite.
+  Evaluation final_evaluation();
 
  private:
   void gather();
+  [[noreturn]] void fail_diverged(const char* what) const;
+  /// On the validation pictures, where some are held out, else on the test set.
+  SetResult evaluate();
   void log_step();
   void show();
   void finish_epoch();
@@ -61,7 +69,8 @@ class TrainLoop {
   RunLog log_;
   Progress progress_;
   std::int64_t last_step_ = 0;
-  std::int64_t first_step_ = 0;  // of this process
+  std::int64_t first_step_ = 0;       // of this process
+  std::optional<Evaluation> tested_;  // on the test set, of the weights as they are
 
   struct Sums {
     double loss = 0.0;

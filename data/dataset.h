@@ -50,10 +50,6 @@ struct Dataset {
 /// training set at the default seed. Errors: usage, for another name.
 const Normalisation& normalisation_of(const std::string& name);
 
-/// Mean and standard deviation of each channel over all pictures, in units of 1 / 255. An empty set is a
-/// usage error.
-Normalisation measure_normalisation(const Pictures& pictures);
-
 /// 64-bit hash of shapes, labels and pixels of both halves: equal sets hash equal wherever they lie and
 /// however their files are cut. A checkpoint keeps it, so that a resumed run notices other data. Against
 /// accidents, not against an adversary.

@@ -26,8 +26,10 @@ constexpr std::uint64_t kLargestFile = std::uint64_t{1} << 34;
 
 }  // namespace
 
-OpenFile::OpenFile(const fs::path& path, int flags)
-    : path_(path), descriptor_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
+OpenFile::OpenFile(const fs::path& path, int flags) : path_(path) {
+  do {
+    descriptor_ = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
+  } while (descriptor_ < 0 && errno == EINTR);
   if (descriptor_ < 0) {
     const bool reads = (flags & O_ACCMODE) == O_RDONLY;
     fail(ErrorKind::data,
@@ -85,7 +87,11 @@ void OpenFile::seek_to_end() {
 
 void OpenFile::sync() {
   // Some file systems (FUSE, network mounts) know no fsync; there is nothing to wait for then.
-  if (::fsync(descriptor_) != 0 && errno != EINVAL && errno != ENOTSUP) fail_with_reason("write");
+  int result = 0;
+  do {
+    result = ::fsync(descriptor_);
+  } while (result != 0 && errno == EINTR);
+  if (result != 0 && errno != EINVAL && errno != ENOTSUP) fail_with_reason("write");
 }
 
 bool OpenFile::lock() {

@@ -24,7 +24,6 @@ struct VerifyReport {
   std::vector<VerifiedFile> files;
   std::vector<std::string> class_names;
   std::vector<std::int64_t> train_per_class, test_per_class;  // (classes)
-  std::uint64_t content_hash = 0;
 
   /// Every class has the same number of pictures, in either half.
   bool balanced() const;

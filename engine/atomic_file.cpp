@@ -8,6 +8,7 @@
 #include <cstring>
 #include <utility>
 
+#include "engine/write_all.h"
 #include "kernels/core/error.h"
 
 namespace zeroth {
@@ -20,6 +21,24 @@ namespace {
   fail(ErrorKind::runtime, fmt::format("cannot {} {}: {}", action, path.string(), std::strerror(errno)));
 }
 
+/// Some file systems wait in open() and fsync(), and a signal ends the wait.
+template <class Call>
+int without_interruption(Call&& call) {
+  int result = 0;
+  do {
+    result = call();
+  } while (result < 0 && errno == EINTR);
+  return result;
+}
+
+int open_file(const fs::path& path, int flags) {
+  return without_interruption([&] { return ::open(path.c_str(), flags | O_CLOEXEC, 0666); });
+}
+
+int sync(int descriptor) {
+  return without_interruption([&] { return ::fsync(descriptor); });
+}
+
 class Descriptor {
  public:
   explicit Descriptor(int value) : value_(value) {}
@@ -30,7 +49,8 @@ class Descriptor {
   Descriptor& operator=(const Descriptor&) = delete;
 
   int get() const { return value_; }
-  int close() { return ::close(std::exchange(value_, -1)); }
+  /// An interrupted close(2) has closed on Linux, and what was synced is safe.
+  int close() { return ::close(std::exchange(value_, -1)) != 0 && errno != EINTR ? -1 : 0; }
 
  private:
   int value_;
@@ -45,33 +65,26 @@ struct Removal {
   }
 };
 
-void write_all(const Descriptor& file, std::span<const std::byte> bytes, const fs::path& path) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(file.get(), bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) fail_with_errno("write", path);
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
-}
-
 void sync_folder_of(const fs::path& path) {
   const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
-  const Descriptor handle(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const Descriptor handle(open_file(folder, O_RDONLY | O_DIRECTORY));
   // Some file systems cannot sync a folder and say EINVAL; there is nothing better to do on them.
-  if (handle.get() < 0 || (::fsync(handle.get()) != 0 && errno != EINVAL)) fail_with_errno("sync", folder);
+  if (handle.get() < 0 || (sync(handle.get()) != 0 && errno != EINVAL)) fail_with_errno("sync", folder);
 }
 
 }  // namespace
 
 void replace_file(const fs::path& path, std::span<const std::span<const std::byte>> pieces) {
   Removal temporary{fs::path(path).concat(fmt::format(".tmp-{}", ::getpid()))};
-  Descriptor file(::open(temporary.path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  Descriptor file(open_file(temporary.path, O_WRONLY | O_CREAT | O_TRUNC));
   if (file.get() < 0) {
     temporary.active = false;
     fail_with_errno("create", path);
   }
-  for (const std::span<const std::byte> piece : pieces) write_all(file, piece, path);
-  if (::fsync(file.get()) != 0) fail_with_errno("sync", path);
+  for (const std::span<const std::byte> piece : pieces)
+    if (!write_all(file.get(), {reinterpret_cast<const char*>(piece.data()), piece.size()}))
+      fail_with_errno("write", path);
+  if (sync(file.get()) != 0) fail_with_errno("sync", path);
   if (file.close() != 0) fail_with_errno("close", path);
   if (::rename(temporary.path.c_str(), path.c_str()) != 0) fail_with_errno("replace", path);
   temporary.active = false;

@@ -2,7 +2,76 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <string_view>
+
 namespace zeroth {
+
+namespace {
+
+constexpr const char* kChecksum = "crc32";
+
+/// CRC-32 as zlib computes it (ISO 3309, reflected), a byte at a time.
+class Crc32 {
+ public:
+  void add(std::span<const std::byte> bytes) {
+    for (const std::byte byte : bytes)
+      state_ = kTable[(state_ ^ static_cast<std::uint32_t>(byte)) & 0xff] ^ (state_ >> 8);
+  }
+  void add(std::string_view text) {
+    add(std::as_bytes(std::span(text)));
+    add(std::as_bytes(std::span("", 1)));
+  }
+  std::uint32_t value() const { return ~state_; }
+
+ private:
+  static constexpr std::array<std::uint32_t, 256> kTable = [] {
+    std::array<std::uint32_t, 256> table{};
+    for (std::uint32_t i = 0; i < 256; ++i) {
+      table[i] = i;
+      for (int bit = 0; bit < 8; ++bit) table[i] = (table[i] >> 1) ^ (table[i] % 2 == 1 ? 0xedb88320u : 0u);
+    }
+    return table;
+  }();
+  std::uint32_t state_ = 0xffffffffu;
+};
+
+std::string checksum_of(std::span<const SafetensorsEntry> tensors, const SafetensorsMetadata& metadata) {
+  Crc32 crc;
+  for (const auto& [key, value] : metadata) {
+    if (key == kChecksum) continue;
+    crc.add(key);
+    crc.add(value);
+  }
+  std::vector<const SafetensorsEntry*> order;
+  for (const SafetensorsEntry& tensor : tensors) order.push_back(&tensor);
+  std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) { return a->name < b->name; });
+  for (const SafetensorsEntry* tensor : order) {
+    crc.add(tensor->name);
+    crc.add(name_of(tensor->dtype));
+    crc.add(tensor->shape.to_string());
+    crc.add(tensor->bytes);
+  }
+  return fmt::format("{:08x}", crc.value());
+}
+
+/// Parameters, state and moments are f32, or f64 in checks; other tensors hold no numbers that diverge.
+bool all_finite(const SafetensorsEntry& tensor) {
+  const auto check = [&]<class T>(T value) {
+    for (std::size_t i = 0; i < tensor.bytes.size(); i += sizeof(T)) {
+      std::memcpy(&value, tensor.bytes.data() + i, sizeof(T));
+      if (!std::isfinite(value)) return false;
+    }
+    return true;
+  };
+  if (tensor.dtype == DType::f32) return check(0.0f);
+  return tensor.dtype != DType::f64 || check(0.0);
+}
+
+}  // namespace
 
 void save_tensors(Context& context, const std::filesystem::path& path, std::span<const NamedTensor> tensors,
                   const SafetensorsMetadata& metadata) {
@@ -13,8 +82,25 @@ void save_tensors(Context& context, const std::filesystem::path& path, std::span
     std::vector<std::byte>& copy = copies.emplace_back(tensor.value.bytes());
     tensor.value.copy_to(context, copy);
     entries.push_back({tensor.name, tensor.value.dtype(), tensor.value.shape(), copy});
+    if (!all_finite(entries.back()))
+      fail(ErrorKind::diverged,
+           fmt::format("'{}' is no longer finite: nothing saved to {}", tensor.name, path.string()));
   }
-  write_safetensors(path, entries, metadata);
+  SafetensorsMetadata all = metadata;
+  all[kChecksum] = checksum_of(entries, metadata);
+  write_safetensors(path, entries, all);
+}
+
+void check_contents(const SafetensorsFile& file) {
+  const auto stored = file.metadata().find(kChecksum);
+  if (stored == file.metadata().end())
+    fail(ErrorKind::data, fmt::format("{} is damaged: it has no '{}'", file.path().string(), kChecksum));
+  const std::string actual = checksum_of(file.tensors(), file.metadata());
+  if (stored->second != actual)
+    fail(ErrorKind::data,
+         fmt::format("{} is damaged: its contents have the checksum {}, not the '{}' {} they "
+                     "were written with",
+                     file.path().string(), actual, kChecksum, stored->second));
 }
 
 void fill_tensors(Context& context, const SafetensorsFile& file, std::span<const NamedTensor> tensors) {
@@ -34,12 +120,13 @@ void fill_tensors(Context& context, const SafetensorsFile& file, std::span<const
   }
 }
 
-std::vector<NamedTensor> weights_of(const Network& network) {
+void load_weights(Context& context, const SafetensorsFile& file, Network& network) {
+  ParameterStore& store = network.store();
   std::vector<NamedTensor> all;
-  for (const Parameter& parameter : network.store().parameters())
-    all.push_back({parameter.name, parameter.value});
-  for (const StateTensor& tensor : network.store().state()) all.push_back({tensor.name, tensor.value});
-  return all;
+  for (const Parameter& parameter : store.parameters()) all.push_back({parameter.name, parameter.value});
+  for (const StateTensor& tensor : store.state()) all.push_back({tensor.name, tensor.value});
+  fill_tensors(context, file, all);
+  store.refresh_working_values(context);
 }
 
 }  // namespace zeroth

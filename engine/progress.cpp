@@ -6,11 +6,12 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <string_view>
+
+#include "engine/write_all.h"
 
 namespace zeroth {
 
@@ -158,13 +159,7 @@ void Progress::clear() {
 }
 
 void Progress::write(const std::string& text) const {
-  std::string_view left = text;
-  while (!left.empty()) {
-    const ssize_t written = ::write(descriptor_, left.data(), left.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return;
-    left.remove_prefix(static_cast<std::size_t>(written));
-  }
+  static_cast<void>(write_all(descriptor_, text));
 }
 
 }  // namespace zeroth

@@ -71,7 +71,10 @@ void cut(const fs::path& path, std::string_view heading, std::int64_t steps_take
 
 /// One write(2) of a whole line; what a full disk took of it is taken back, so that no half line stays.
 void append(const fs::path& path, const std::string& line) {
-  const int file = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+  int file = -1;
+  do {
+    file = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+  } while (file < 0 && errno == EINTR);
   int error = file < 0 ? errno : 0;
   if (file >= 0) {
     const off_t before = ::lseek(file, 0, SEEK_END);

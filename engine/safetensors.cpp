@@ -67,6 +67,9 @@ class HeaderReader {
         refuse(fmt::format("its header has the key '{}' twice", value.get<std::string>()));
       return true;
     };
+    // The JSON library takes a zero byte for the end of the text, and would not look at what follows.
+    if (const std::size_t zero = text.find('\0'); zero != std::string::npos)
+      refuse(fmt::format("its header is not JSON (byte {} of the header)", zero + 1));
     try {
       return Json::parse(text, check);
     } catch (const Json::parse_error& error) {

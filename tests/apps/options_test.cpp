@@ -248,12 +248,15 @@ TEST_CASE("a resumed run keeps its settings but for those that may change", "[co
       resolve(said_flags({flag("lr", "0.05"), flag("epochs", "3"), flag("max_steps", "10")}));
   began.data = "/there/cifar10";
   const std::string stored = checkpoint_config(began);
-  const TrainOptions same = resolve_resumed({}, stored);
+  const auto resumed = [&](const Said& said) {
+    return resolve_resumed(said, trained_options(stored, "x.safetensors"));
+  };
+  const TrainOptions same = resumed({});
   CHECK(same.lr == 0.05);
   CHECK(same.epochs == 3);
   CHECK_FALSE(same.max_steps.has_value());  // where to stop is said anew
   CHECK(same.data == "/there/cifar10");
-  CHECK(resolve_resumed(said_flags({flag("lr", "5e-2")}), stored).lr == 0.05);
+  CHECK(resumed(said_flags({flag("lr", "5e-2")})).lr == 0.05);
   for (const auto& [key, text] : std::vector<std::pair<const char*, const char*>>{{"epochs", "9"},
                                                                                   {"max_steps", "99"},
                                                                                   {"out", "x"},
@@ -263,9 +266,10 @@ TEST_CASE("a resumed run keeps its settings but for those that may change", "[co
                                                                                   {"save_every", "1"},
                                                                                   {"keep", "1"},
                                                                                   {"data", "cifar10"},
+                                                                                  {"impl", "relu=cpu"},
                                                                                   {"target_acc", "0.5"}}) {
     CAPTURE(key);
-    const TrainOptions changed = resolve_resumed(said_flags({flag(key, text)}), stored);
+    const TrainOptions changed = resumed(said_flags({flag(key, text)}));
     CHECK(find_setting(key)->print(changed) == text);
   }
   for (const auto& [key, text] : std::vector<std::pair<const char*, const char*>>{{"lr", "0.1"},
@@ -275,16 +279,67 @@ TEST_CASE("a resumed run keeps its settings but for those that may change", "[co
                                                                                   {"alpha_lr", "0.1"},
                                                                                   {"val_split", "100"},
                                                                                   {"recipe", "resnet-short"},
-                                                                                  {"impl", "relu=cpu"},
                                                                                   {"residual", "authors"},
                                                                                   {"augment", "none"},
                                                                                   {"momentum", "0.5"},
                                                                                   {"schedule", "constant"},
                                                                                   {"normalize", "none"}}) {
     CAPTURE(key);
-    const std::string message =
-        message_of(ErrorKind::usage, [&] { resolve_resumed(said_flags({flag(key, text)}), stored); });
+    const std::string message = message_of(ErrorKind::usage, [&] { resumed(said_flags({flag(key, text)})); });
     CHECK(contains(message, find_setting(key)->flag() + " " + text + " differs from the "));
+  }
+}
+
+TEST_CASE("a resumed run keeps its threads, and says what changes its bits", "[config]") {
+  const TrainOptions began = trained_options(
+      checkpoint_config(resolve(said_flags({flag("threads", "3"), flag("impl", "relu=cpu")}))),
+      "x.safetensors");
+  CHECK(began.threads == 3);
+  CHECK(changes_of_bits(began, resolve_resumed({}, began)).empty());
+  CHECK(changes_of_bits(began, resolve_resumed(said_flags({flag("threads", "3")}), began)).empty());
+  const TrainOptions changed =
+      resolve_resumed(said_flags({flag("threads", "2"), flag("impl", "default")}), began);
+  CHECK(changed.impl.empty());
+  const std::vector<std::string> lines = changes_of_bits(began, changed);
+  REQUIRE(lines.size() == 2);
+  CHECK(contains(lines[0], "--threads 2 instead of 3"));
+  CHECK(contains(lines[1], "--impl default instead of relu=cpu"));
+}
+
+TEST_CASE("a checkpoint whose configuration cannot be is damaged, by name and key", "[config]") {
+  const auto reason = [](const std::string& config) {
+    const std::string message =
+        message_of(ErrorKind::data, [&] { trained_options(config, "x.safetensors"); });
+    CHECK(contains(message, "x.safetensors is damaged"));
+    return message;
+  };
+  CHECK(contains(reason("lr = -1\n"), "its configuration:1:1: lr: expected a number above 0, not '-1'"));
+  CHECK(contains(reason("\nlearning = 1\n"), "its configuration:2:1: no setting 'learning'"));
+  CHECK(contains(reason("epochs = 3\nwarmup = 5\n"), "--warmup 5"));
+  CHECK(contains(reason("model = \"vgg\"\n"), "vgg"));
+  CHECK(contains(reason("lr = "), "its configuration:1:"));
+}
+
+TEST_CASE("settings: text is not empty and is UTF-8, and no message says expected twice", "[options]") {
+  for (const char* key : {"data", "init", "out", "resume", "config"}) {
+    CHECK(contains(refusal(key, ""), "expected a value"));
+    TrainOptions options;
+    CHECK(contains(message_of(ErrorKind::usage, [&] { assign(options, flag(key, "caf\xe9")); }), "UTF-8"));
+    assign(options, flag(key, "caf\xc3\xa9"));
+  }
+  for (const Setting& setting : settings()) {
+    if (setting.key == "recipe" || setting.type == ValueType::boolean) continue;
+    for (const char* bad : {"", "\xff", "-3.5x"}) {
+      TrainOptions options;
+      try {
+        assign(options, flag(setting.key, bad));
+      } catch (const Error& error) {
+        const std::string message = error.what();
+        CAPTURE(message);
+        CHECK(message.find("expected") == message.rfind("expected"));
+        CHECK(message.find("expected no ") == std::string::npos);
+      }
+    }
   }
 }
 

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "data/generated.h"
+#include "tests/data/measure.h"
 #include "tests/data/scratch.h"
 
 namespace zeroth::test {

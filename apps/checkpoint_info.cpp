@@ -1,0 +1,113 @@
+#include "apps/checkpoint_info.h"
+
+#include <fmt/format.h>
+
+#include <limits>
+#include <type_traits>
+
+#include "apps/parse_value.h"
+#include "engine/checkpoint.h"
+#include "kernels/core/error.h"
+
+namespace zeroth::app {
+
+namespace {
+
+constexpr const char* kFormat = "zeroth checkpoint 2";
+constexpr const char* kFormatWithoutChecksum = "zeroth checkpoint 1";
+constexpr std::int64_t kMostSteps = std::numeric_limits<std::int32_t>::max();  // the optimizer's counter
+constexpr std::int64_t kMostExtent = 1 << 16, kMostChannels = 4;
+
+/// Checkpoint metadata are text; each of these refuses what is not entirely of its kind.
+class Fields {
+ public:
+  explicit Fields(const SafetensorsFile& file) : file_(file) {}
+
+  const std::string& text(const char* key) const {
+    const auto found = file_.metadata().find(key);
+    if (found == file_.metadata().end()) refuse(fmt::format("it has no '{}'", key));
+    return found->second;
+  }
+  std::int64_t integer(const char* key, std::int64_t least, std::int64_t most) const {
+    return parsed(key, [&](const std::string& value) { return parse_integer(value, least, most); });
+  }
+  double real(const char* key, const RealRange& range) const {
+    return parsed(key, [&](const std::string& value) { return parse_real(value, range); });
+  }
+  std::uint64_t hash(const char* key) const {
+    return parsed(key, [](const std::string& value) { return parse_hash(value); });
+  }
+  bool has(const char* key) const { return file_.metadata().contains(key); }
+  [[noreturn]] void refuse(const std::string& reason) const {
+    fail(ErrorKind::data, fmt::format("{} is no checkpoint of zeroth: {}", file_.path().string(), reason));
+  }
+
+ private:
+  template <class Parse>
+  std::invoke_result_t<Parse, const std::string&> parsed(const char* key, Parse&& parse) const {
+    const std::string& value = text(key);
+    try {
+      return parse(value);
+    } catch (const Error& error) {
+      fail(ErrorKind::data,
+           fmt::format("{} is damaged: its '{}': {}", file_.path().string(), key, error.what()));
+    }
+  }
+
+  const SafetensorsFile& file_;
+};
+
+}  // namespace
+
+SafetensorsMetadata CheckpointInfo::metadata() const {
+  SafetensorsMetadata all{{"format", kFormat},
+                          {"step", std::to_string(step)},
+                          {"config", config},
+                          {"data", data},
+                          {"data_hash", std::to_string(data_hash)},
+                          {"classes", std::to_string(classes)},
+                          {"height", std::to_string(height)},
+                          {"width", std::to_string(width)},
+                          {"channels", std::to_string(channels)},
+                          {"epoch_loss", print_real(epoch_loss)},
+                          {"epoch_correct", std::to_string(epoch_correct)},
+                          {"epoch_rows", std::to_string(epoch_rows)}};
+  if (best_accuracy) all["best_accuracy"] = print_real(*best_accuracy);
+  if (best_step) all["best_step"] = std::to_string(*best_step);
+  return all;
+}
+
+bool is_checkpoint(const SafetensorsFile& file) {
+  const auto format = file.metadata().find("format");
+  return format != file.metadata().end() &&
+         (format->second == kFormat || format->second == kFormatWithoutChecksum);
+}
+
+CheckpointInfo checkpoint_info(const SafetensorsFile& file) {
+  const Fields fields(file);
+  if (fields.text("format") != kFormatWithoutChecksum) {
+    if (fields.text("format") != kFormat)
+      fields.refuse(fmt::format("its format is '{}'", fields.text("format")));
+    check_contents(file);
+  }
+  CheckpointInfo info;
+  info.step = fields.integer("step", 0, kMostSteps);
+  info.config = fields.text("config");
+  info.data = fields.text("data");
+  info.data_hash = fields.hash("data_hash");
+  info.classes = fields.integer("classes", 1, kMostExtent);
+  info.height = fields.integer("height", 1, kMostExtent);
+  info.width = fields.integer("width", 1, kMostExtent);
+  info.channels = fields.integer("channels", 1, kMostChannels);
+  constexpr double kMost = std::numeric_limits<double>::max();
+  constexpr RealRange kFinite{-kMost, kMost, false, false, "a finite number"};
+  info.epoch_loss = fields.real("epoch_loss", kFinite);
+  info.epoch_rows = fields.integer("epoch_rows", 0, std::numeric_limits<std::int64_t>::max());
+  info.epoch_correct = fields.integer("epoch_correct", 0, info.epoch_rows);
+  constexpr RealRange kShare{0.0, 1.0, false, false, "a number from 0 to 1"};
+  if (fields.has("best_accuracy")) info.best_accuracy = fields.real("best_accuracy", kShare);
+  if (fields.has("best_step")) info.best_step = fields.integer("best_step", 0, info.step);
+  return info;
+}
+
+}  // namespace zeroth::app

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "engine/safetensors.h"
+
+namespace zeroth::app {
+
+/// What a checkpoint says of its training, besides the tensors.
+struct CheckpointInfo {
+  std::int64_t step = 0;
+  std::string config;  ///< as checkpoint_config() writes it
+  std::string data;    ///< name of the data set
+  std::uint64_t data_hash = 0;
+  std::int64_t classes = 0;
+  std::int64_t height = 0, width = 0, channels = 0;  ///< of a picture
+  std::optional<double> best_accuracy;
+  std::optional<std::int64_t> best_step;  ///< when it was reached
+  double epoch_loss = 0.0;                ///< sums over the pictures of the epoch under way
+  std::int64_t epoch_correct = 0, epoch_rows = 0;
+
+  SafetensorsMetadata metadata() const;
+};
+
+/// Whether the file says that this program wrote it.
+bool is_checkpoint(const SafetensorsFile& file);
+
+/// Throws Error(data) naming the file where it is no checkpoint of this program, where its contents do not
+/// have the checksum they were written with, and, with the key, where a value cannot be.
+CheckpointInfo checkpoint_info(const SafetensorsFile& file);
+
+}  // namespace zeroth::app

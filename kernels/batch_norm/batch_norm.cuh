@@ -6,9 +6,8 @@
 //   Finish     what becomes of a normalised value: Loaded<N>, load<N>(i), factor(), and
 //              operator()(i, normalised, loaded, factor), which stores the elements from i on
 //   Incoming   where the gradient g behind the normalisation comes from: kFromNormalised, Loaded<N>,
-//   load<N>(i),
-//              gradient(loaded, normalised), and keep(i, loaded, gradient), which the first pass calls once
-//              for every element
+//              load<N>(i), gradient(loaded, normalised), and keep(i, loaded, gradient), which the first pass
+//              calls once for every element; kUnroll, the rows that a thread of that pass has in flight
 // Loaded is what a functor reads from memory itself; the kernels ask for it early, together with x.
 
 #include "kernels/core/block.cuh"
@@ -283,7 +282,7 @@ __global__ void __launch_bounds__(kChannelThreads, 2)
   float total[2 * kPack] = {};
   Normalisation<kPack> n;
   if (t.count > 0) n.template load<Incoming::kFromNormalised>(constants, t.channel);
-  constexpr int kUnroll = kChannelUnroll / 2;  // two tensors are read
+  constexpr int kUnroll = Incoming::kUnroll;
   std::int64_t at = t.first * layout.channels + t.channel;
   const std::int64_t step = t.stride * layout.channels;
   for (std::int64_t done = 0; done < t.count; done += kUnroll, at += kUnroll * step) {

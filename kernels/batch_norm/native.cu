@@ -42,6 +42,7 @@ struct StorePlain {
 template <class T>
 struct PlainGradient {
   static constexpr bool kFromNormalised = false;
+  static constexpr int kUnroll = kChannelUnroll / 2;
   const T* dy;
 
   template <int kPack>

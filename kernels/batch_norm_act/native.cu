@@ -98,6 +98,7 @@ __device__ inline Pack<float, kPack> widened(const Pack<T, kPack>& pack) {
 template <class T>
 struct MaskedByOutput {
   static constexpr bool kFromNormalised = false;
+  static constexpr int kUnroll = kChannelUnroll / 4;  // three tensors are read: more rows would spill
   const T *dy, *y;
   ShortcutGradient<T> shortcut;
 
@@ -126,6 +127,7 @@ struct MaskedByOutput {
 template <class T>
 struct MaskedByNormalised {
   static constexpr bool kFromNormalised = true;
+  static constexpr int kUnroll = kChannelUnroll / 4;  // the normalisation itself takes registers
   const T* dy;
   ShortcutGradient<T> shortcut;
 

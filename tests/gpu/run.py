@@ -6,15 +6,16 @@
 Without --build it configures and builds the preset `cuda` first. Stages, in order:
 
   machine     the GPU, its driver, what `zeroth info` finds
-  kernels     every row of every operation against its f64 reference, over small and odd shapes
+  kernels     every row of every operation against its f64 reference, over small and odd shapes; gradients
   models      the same over every shape of every model; single steps from the same state as on the CPU and in f64;
               the first losses; two runs with the same bits
   pytorch     one training step beside PyTorch's, in f32 and bf16
   memcheck, racecheck, initcheck, synccheck
               compute-sanitizer, which must first find a planted fault, over the kernels' small shapes
   training    `quick` on the GPU from the command line, killed and resumed: the same bits as uninterrupted
-  accuracy    ReZero-20 and ResNet-20, ten epochs, f32 and bf16, two seeds each, beside the published figures
-              (needs CIFAR-10 in --data or ZEROTH_DATA; not run unless named with --only or --all)
+  accuracy    ReZero-20 and ResNet-20, ten epochs, f32 and bf16, two seeds each, beside PyTorch's figures
+  resnet18    ResNet-18 with ImageNet's stem, ten epochs, two seeds, beside PyTorch in the same run
+              (both need CIFAR-10 in --data or ZEROTH_DATA, and --only or --all)
 
 Logs go to OUT/<stage>.log, the table to OUT/table.md and OUT/table.json. The exit code is 0 when nothing failed, 1
 when something did, 77 when there is no GPU.
@@ -31,8 +32,9 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+ON_REQUEST = ("accuracy", "resnet18")
 SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")
-STAGES = ("machine", "kernels", "models", "pytorch", *SANITIZERS, "training", "accuracy")
+STAGES = ("machine", "kernels", "models", "pytorch", *SANITIZERS, "training", "accuracy", "resnet18")
 CHECKPOINT = Path("checkpoints", "last.safetensors")
 NO_DEVICE = 4  # zeroth's exit code
 FOUND = 86  # compute-sanitizer's exit code for an error it found, chosen so that nothing else gives it
@@ -128,7 +130,7 @@ class Runner:
         return output.strip().splitlines()[0] if output.strip() else ""
 
     def kernels(self):
-        return self.ctest("-L", "kernels", "-R", "every|reduce|softmax|augment")
+        return self.ctest("-L", "kernels")
 
     def models(self):
         return self.ctest("-L", "gpu")
@@ -213,6 +215,36 @@ class Runner:
             raise Failure(f"not within {TOLERANCE} points of {PUBLISHED_ERROR} %: {'; '.join(failures)}")
         return "; ".join(notes)
 
+    def resnet18(self):
+        zeroth = self.program("apps/zeroth")
+        data = self.options.data or os.environ.get("ZEROTH_DATA")
+        if not data:
+            raise Skip("no CIFAR-10: give --data or ZEROTH_DATA")
+        python = shutil.which("python3")
+        if not self.options.dry_run and subprocess.run([python, "-c", "import torch"], check=False).returncode != 0:
+            raise Skip("no PyTorch in python3")
+        ours, theirs = [], []
+        for seed in (0, 1):
+            folder = self.out / f"resnet18-seed{seed}"
+            shutil.rmtree(folder, ignore_errors=True)
+            self.run(
+                [zeroth, "train", "--recipe", "resnet-short", "--model", "resnet18", "--seed", seed]
+                + ["--device", "cuda", "--data", data, "--out", folder]
+            )
+            _, text = self.run([zeroth, "eval", folder, "--device", "cuda", "--data", data, "--json"])
+            script = ROOT / "benchmarks" / "pytorch" / "short_training.py"
+            _, peer = self.run([python, script, "--data", data, "--model", "resnet18", "--seed", seed])
+            if not self.options.dry_run:
+                ours.append(100.0 * json.loads(text[text.index("{"):])["error"])
+                theirs.append(100.0 * json.loads(peer[peer.index("{"):])["error"])
+        if self.options.dry_run:
+            return ""
+        mean, peer_mean = sum(ours) / 2, sum(theirs) / 2
+        note = f"error {mean:.2f} %, PyTorch {peer_mean:.2f} %"
+        if abs(mean - peer_mean) > TOLERANCE:
+            raise Failure(note)
+        return note
+
     def stage(self, name):
         with open(self.out / f"{name}.log", "w", encoding="utf-8") as self.log:
             if name in SANITIZERS:
@@ -246,10 +278,10 @@ def write_table(out, rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=Path, help="an existing build folder")
-    parser.add_argument("--data", type=Path, help="CIFAR-10 for the stage accuracy")
+    parser.add_argument("--data", help="CIFAR-10 for the stages accuracy and resnet18")
     parser.add_argument("--out", type=Path, default=Path("gpu-results"), help="for logs and the table")
     parser.add_argument("--only", nargs="+", choices=STAGES, help="these stages")
-    parser.add_argument("--all", action="store_true", help="the stage accuracy, too")
+    parser.add_argument("--all", action="store_true", help="those two stages, too")
     parser.add_argument("--dry-run", action="store_true", help="run nothing: check that programs, tests and flags are there")
     options = parser.parse_args()
     if not options.dry_run and not has_gpu():
@@ -258,7 +290,7 @@ def main():
     if options.build is None and not options.dry_run:
         make_build()
     runner = Runner(options)
-    stages = options.only or [stage for stage in STAGES if stage != "accuracy" or options.all]
+    stages = options.only or [stage for stage in STAGES if stage not in ON_REQUEST or options.all]
     rows = []
     for name in stages:
         begin = time.monotonic()

@@ -121,7 +121,9 @@ bool RunFolder::is_free() const {
   if (!fs::is_directory(path_, error)) return false;
   for (fs::directory_iterator entry(path_, error), end; !error && entry != end; entry.increment(error)) {
     std::error_code ignored;  // of what cannot be looked into nothing is said, and it is no free place
-    const bool ours = entry->path().filename() == RunLock::kFile ||
+    const fs::path name = entry->path().filename();
+    const bool ours = name == RunLock::kFile || name == "config.toml" || name == "log.jsonl" ||
+                      name == "summary.csv" ||
                       (entry->path() == checkpoints() && fs::is_empty(checkpoints(), ignored));
     if (!ours) return false;
   }
@@ -130,7 +132,7 @@ bool RunFolder::is_free() const {
 
 void check_free(const RunFolder& folder) {
   const std::string out = folder.path().string();
-  if (is_there(folder.config()) || is_there(folder.last()))
+  if (is_there(folder.last()))
     fail(ErrorKind::usage,
          fmt::format("--out {} holds a run; go on with it by --resume {}, or choose another "
                      "folder",

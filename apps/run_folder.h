@@ -22,7 +22,7 @@ class RunFolder {
 
   /// Makes the folder and the one for checkpoints. Throws Error(runtime) when they cannot be written.
   void create() const;
-  /// There is nothing here, or a folder without a file but the lock.
+  /// There is nothing here, or what a run leaves that ended before its first checkpoint: nothing is lost.
   bool is_free() const;
   /// The epochs of which there are checkpoints, in rising order.
   std::vector<std::int64_t> epochs() const;

@@ -137,6 +137,9 @@ int train(const Said& said, bool json) {
     for (std::int32_t& index : order) index = split.train[static_cast<std::size_t>(index)];
     return order;
   });
+  if (start.info.step > options.epochs * trainer.steps_per_epoch())
+    fail(ErrorKind::usage, fmt::format("--epochs {}: the run has trained {} steps of {} an epoch already",
+                                       options.epochs, start.info.step, trainer.steps_per_epoch()));
   fill_network(start, *context, *network, trainer);
   const PictureSet test = upload(*context, dataset.test, dataset.classes());
   const double matrix_rate = measure_matrix_rate(*context, options.amp);

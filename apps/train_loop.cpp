@@ -67,6 +67,8 @@ TrainLoop::TrainLoop(Training training)
 int TrainLoop::run() {
   const SignalGuard signals;
   Trainer& trainer = training_.trainer;
+  // From its first moment on a run can be resumed, however it ends.
+  if (!std::filesystem::exists(training_.folder.last())) save(training_.folder.last());
   while (trainer.steps_taken() < last_step_ && SignalGuard::received() == 0) {
     learning_rate_ = training_.options.lr * trainer.rate_factor();
     trainer.step();

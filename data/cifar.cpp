@@ -109,10 +109,11 @@ std::vector<std::uint8_t> read_records(const fs::path& path, const CifarFile& fi
                                        const CifarLayout& layout) {
   const auto record = static_cast<std::uint64_t>(layout.record_bytes());
   const std::uint64_t size = OpenFile(path, O_RDONLY).size();
-  if (file.records == 0 ? size % record != 0 : size != static_cast<std::uint64_t>(file.records) * record) {
+  if (file.records == 0 ? size == 0 || size % record != 0
+                        : size != static_cast<std::uint64_t>(file.records) * record) {
     const std::string expected =
         file.records == 0
-            ? fmt::format("a multiple of {}", record)
+            ? fmt::format("a positive multiple of {}", record)
             : fmt::format("{} ({} records of {})", static_cast<std::uint64_t>(file.records) * record,
                           file.records, record);
     fail(ErrorKind::data, fmt::format("{} has {} bytes{}, expected {}; {}", path.string(), size,

@@ -99,7 +99,7 @@ void check_contents(const SafetensorsFile& file) {
   if (stored->second != actual)
     fail(ErrorKind::data,
          fmt::format("{} is damaged: its contents have the checksum {}, not the '{}' {} they "
-                     "were written with",
+                     "were written with; take another checkpoint",
                      file.path().string(), actual, kChecksum, stored->second));
 }
 

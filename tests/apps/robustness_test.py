@@ -231,6 +231,30 @@ class Resuming(Workplace):
         self.assertFalse(os.path.exists(self.path("long", "abandoned-2")))
         self.run_program("train", "--resume", self.path("long", "abandoned-1"), "--epochs", "5")
 
+    def test_a_run_that_dies_at_once_can_be_resumed(self):
+        command = [ZEROTH, "train", *TINY, "--data", self.data, "--out", self.path("dies"), "--epochs", "100000"]
+        with subprocess.Popen(command, env=self.environment, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL) as process:
+            deadline = time.monotonic() + 120
+            while not os.path.exists(self.path("dies", "checkpoints", "last.safetensors")):
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.001)
+            process.kill()
+        self.assertEqual(read_checkpoint(self.path("dies", "checkpoints", "last.safetensors"))[0]["__metadata__"]["step"],
+                         "0")
+        self.run_program("train", "--resume", self.path("dies"), "--epochs", "1")
+        self.refused("train", "--resume", self.path("dies"), "--epochs", "1", "--batch-size", "20", code=2)
+
+    def test_what_ended_before_its_first_checkpoint_is_in_nobodys_way(self):
+        self.train("early", "--max-steps", "1")
+        shutil.rmtree(self.path("early", "checkpoints"))
+        self.train("early", "--max-steps", "2")
+        self.assertEqual([line["step"] for line in self.log("early")], [2])
+
+    def test_a_run_cannot_end_before_it_stands(self):
+        self.train("longer", "--epochs", "2")
+        self.refused("train", "--resume", self.path("longer"), "--epochs", "1", code=2, words=["--epochs 1"])
+
     def test_epochs_are_ordered_as_numbers(self):
         self.train("many", "--epochs", "2", "--save-every", "1")
         folder = self.path("many", "checkpoints")
@@ -283,7 +307,9 @@ class Checkpoints(Workplace):
             done = self.train(out, "--lr", "1e25", "--warmup", "0", *flags, code=6)
             self.assertEqual(done.stdout, "")
             self.assertIn("finite", done.stderr)
-            self.assertEqual(glob.glob(self.path(out, "checkpoints", "*")), [])
+            last = self.path(out, "checkpoints", "last.safetensors")  # as it stood before the first step
+            self.assertEqual(glob.glob(self.path(out, "checkpoints", "*")), [last])
+            self.assertEqual(read_checkpoint(last)[0]["__metadata__"]["step"], "0")
 
     def test_the_last_good_checkpoint_stays(self):
         self.train("good", "--epochs", "1")

@@ -10,8 +10,8 @@
 // element.
 // Ioffe and Szegedy, "Batch normalization" (2015). The kernels are in batch_norm.cuh.
 
-#include "kernels/batch_norm/batch_norm.cuh"
 #include "kernels/batch_norm/batch_norm.h"
+#include "kernels/batch_norm/plain_gradient.cuh"
 
 namespace zeroth::ZEROTH_NATIVE {
 
@@ -36,29 +36,6 @@ struct StorePlain {
     for (int e = 0; e < kPack; ++e) rounded.value[e] = from_compute<T>(value.value[e]);
     store_pack(y + at, rounded);
   }
-};
-
-/// dy as it is.
-template <class T>
-struct PlainGradient {
-  static constexpr bool kFromNormalised = false;
-  static constexpr int kUnroll = kChannelUnroll / 2;
-  const T* dy;
-
-  template <int kPack>
-  using Loaded = Pack<T, kPack>;
-  template <int kPack>
-  __device__ Loaded<kPack> load(std::int64_t at) const {
-    return load_pack<kPack>(dy + at);
-  }
-  template <int kPack>
-  __device__ Pack<float, kPack> gradient(const Pack<T, kPack>& loaded, const Pack<float, kPack>&) const {
-    Pack<float, kPack> result;
-    for (int e = 0; e < kPack; ++e) result.value[e] = to_compute(loaded.value[e]);
-    return result;
-  }
-  template <int kPack>
-  __device__ void keep(std::int64_t, const Pack<T, kPack>&, const Pack<float, kPack>&) const {}
 };
 
 bool supports(const BatchNormParams& params) {

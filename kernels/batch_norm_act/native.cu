@@ -1,9 +1,9 @@
 // Batch normalisation and what follows it in a residual block: ReLU, or the join with the shortcut.
 // Bytes moved, with A the size of x: training reads x twice, the shortcut once and writes y once: 3 A with a
-// ReLU (4 A as two operations), 4 A with a join (6 A apart). Backward of a join reads dy, x and y, writes
-// dshortcut, then reads that and x and writes dx: 7 A (10 A apart, 8 A in the form authors, whose dshortcut
-// is dy itself and costs nothing in place); of a ReLU 5 A (8 A apart). Three tricks beside those of
-// batch_norm. The mask of the ReLU is never stored: it is y > 0, or, where x has to be read anyway and y has
+// ReLU (5 A as two operations), 4 A with a join (6 A apart). Backward of a join reads dy, x and y, writes
+// dshortcut, then reads that and x and writes dx: 7 A (10 A apart); in the form authors, whose dshortcut is
+// dy itself and costs nothing in place, and of a ReLU, 5 A (a ReLU apart: 8 A).
+// Three tricks beside those of batch_norm. The mask of the ReLU is never stored: it is y > 0, or, where x has to be read anyway and y has
 // not, the sign of the recomputed normalised value. The first pass writes the masked gradient as dshortcut,
 // so that the second need not read y. And the gradient of alpha needs no sum over elements:
 //   sum g z = sum over c of  gamma_c * sum(g x_hat)_c + beta_c * sum(g)_c,
@@ -11,7 +11,7 @@
 // Ioffe and Szegedy, "Batch normalization" (2015); Bachlechner et al., "ReZero is all you need" (2020). The
 // kernels are in kernels/batch_norm/batch_norm.cuh.
 
-#include "kernels/batch_norm/batch_norm.cuh"
+#include "kernels/batch_norm/plain_gradient.cuh"
 #include "kernels/batch_norm_act/batch_norm_act.h"
 
 namespace zeroth::ZEROTH_NATIVE {
@@ -87,13 +87,6 @@ struct ShortcutGradient {
   }
 };
 
-template <class T, int kPack>
-__device__ inline Pack<float, kPack> widened(const Pack<T, kPack>& pack) {
-  Pack<float, kPack> result;
-  for (int e = 0; e < kPack; ++e) result.value[e] = to_compute(pack.value[e]);
-  return result;
-}
-
 /// dy where y is above 0: the forms plain and post. Their dshortcut is this gradient.
 template <class T>
 struct MaskedByOutput {
@@ -146,24 +139,6 @@ struct MaskedByNormalised {
   template <int kPack>
   __device__ void keep(std::int64_t at, const Pack<T, kPack>& loaded, const Pack<float, kPack>&) const {
     shortcut.write(at, widened(loaded));
-  }
-};
-
-/// The gradient that the first pass left in dshortcut.
-template <class T>
-struct KeptGradient {
-  static constexpr bool kFromNormalised = false;
-  const T* kept;
-
-  template <int kPack>
-  using Loaded = Pack<T, kPack>;
-  template <int kPack>
-  __device__ Loaded<kPack> load(std::int64_t at) const {
-    return load_pack<kPack>(kept + at);
-  }
-  template <int kPack>
-  __device__ Pack<float, kPack> gradient(const Pack<T, kPack>& loaded, const Pack<float, kPack>&) const {
-    return widened(loaded);
   }
 };
 
@@ -286,7 +261,7 @@ void backward(Context& context, const BatchNormActParams& params, const BatchNor
     }
     const MaskedByOutput<T> incoming{o.dy.as<T>(), o.y.as<T>(), shortcut};
     if (o.dshortcut_mode == GradMode::overwrite)
-      run_backward<T, kPack>(context, params, o, scratch, incoming, KeptGradient<T>{o.dshortcut.as<T>()});
+      run_backward<T, kPack>(context, params, o, scratch, incoming, PlainGradient<T>{o.dshortcut.as<T>()});
     else
       run_backward<T, kPack>(context, params, o, scratch, incoming, incoming);
   });

@@ -8,43 +8,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <vector>
 
 #include "kernels/batch_norm/batch_norm.h"
+#include "kernels/core/lane.h"
 #include "kernels/core/parallel.h"
 
 namespace zeroth::cpu {
 
-inline constexpr std::int64_t kLane = 16;             // channels worked on together: one cache line of f32
 inline constexpr std::int64_t kPieceElements = 4096;  // 16 KB of f32
 inline constexpr int kParts = 4;  // sums a channel, so that additions need not wait for each other
-
-/// Values of sixteen channels. Functions take it by reference: by value its calling convention depends on the
-/// instruction set.
-using Lane = float __attribute__((vector_size(kLane * sizeof(float))));
-
-template <bool kFull, class T>
-inline void load(const T* from, std::int64_t width, Lane& lane) {
-  if constexpr (kFull && std::is_same_v<T, float>) {
-    std::memcpy(&lane, from, sizeof(Lane));
-  } else {
-    float values[kLane] = {};
-    for (std::int64_t c = 0; c < (kFull ? kLane : width); ++c) values[c] = to_compute(from[c]);
-    std::memcpy(&lane, values, sizeof(Lane));
-  }
-}
-
-template <bool kFull, class T>
-inline void store(const Lane& lane, std::int64_t width, T* to) {
-  if constexpr (kFull && std::is_same_v<T, float>) {
-    std::memcpy(to, &lane, sizeof(Lane));
-  } else {
-    float values[kLane];
-    std::memcpy(values, &lane, sizeof(Lane));
-    for (std::int64_t c = 0; c < (kFull ? kLane : width); ++c) to[c] = from_compute<T>(values[c]);
-  }
-}
 
 inline std::int64_t rows_in_piece(const BatchNormParams& params) {
   return std::max<std::int64_t>(16, kPieceElements / params.channels / kParts * kParts);

@@ -132,14 +132,15 @@ void multiply(const float* a, const float* b, float* c, std::int64_t rows, std::
       multiply_rows<kRows, kColumns>(a + i * depth, b + j, c + i * width + j, depth, width);
 }
 
-/// c[i][j] += sum over p of a[p][i] b[p][j], for kRows rows i and kColumns lanes j: a column of tiles is
-/// summed.
+/// c[i][j] = (before +) sum over p of a[p][i] b[p][j], for kRows rows i and kColumns lanes j: sums over
+/// tiles.
 template <int kRows, int kColumns>
-void add_product_rows(const float* a, const float* b, float* c, std::int64_t depth, std::int64_t rows,
-                      std::int64_t width) {
-  Lane sums[kRows][kColumns];
-  for (int i = 0; i < kRows; ++i)
-    for (int j = 0; j < kColumns; ++j) load<true>(c + i * width + j * kLane, kLane, sums[i][j]);
+void add_product_rows(const float* a, const float* b, bool adds, float* c, std::int64_t depth,
+                      std::int64_t rows, std::int64_t width) {
+  Lane sums[kRows][kColumns] = {};
+  if (adds)
+    for (int i = 0; i < kRows; ++i)
+      for (int j = 0; j < kColumns; ++j) load<true>(c + i * width + j * kLane, kLane, sums[i][j]);
   for (std::int64_t p = 0; p < depth; ++p) {
     Lane row[kColumns];
     for (int j = 0; j < kColumns; ++j) load<true>(b + p * width + j * kLane, kLane, row[j]);
@@ -153,12 +154,12 @@ void add_product_rows(const float* a, const float* b, float* c, std::int64_t dep
 }
 
 template <int kColumns>
-void add_product(const float* a, const float* b, float* c, std::int64_t depth, std::int64_t rows,
+void add_product(const float* a, const float* b, bool adds, float* c, std::int64_t depth, std::int64_t rows,
                  std::int64_t width) {
   constexpr int kRows = kSumLanes >= 24 ? 16 / kColumns : 4 / kColumns;
   for (std::int64_t i = 0; i < rows; i += kRows)
     for (std::int64_t j = 0; j < width; j += kColumns * kLane)
-      add_product_rows<kRows, kColumns>(a + i, b + j, c + i * width + j, depth, rows, width);
+      add_product_rows<kRows, kColumns>(a + i, b + j, adds, c + i * width + j, depth, rows, width);
 }
 
 /// Adds to or overwrites the 4x4 outputs of each tile of a block.
@@ -252,9 +253,9 @@ void run_filters(const Tiles& tiles, const T* in, std::int64_t depth, const floa
 }
 
 bool supports(const Conv2dParams& params, Conv2dPass pass) {
-  const bool fits = params.r == kTaps && params.s == kTaps && params.stride == 1 && params.padding == 1 &&
-                    params.c % kLane == 0 && params.k % kLane == 0 && params.c <= kMaxChannels &&
-                    params.k <= kMaxChannels;
+  const bool fits = params.n > 0 && params.r == kTaps && params.s == kTaps && params.stride == 1 &&
+                    params.padding == 1 && params.c % kLane == 0 && params.k % kLane == 0 &&
+                    params.c <= kMaxChannels && params.k <= kMaxChannels;
   // Processors that multiply pairs of bf16 do the plain sum of few channels faster, but for the filters'
   // gradient.
   const bool pays = params.dtype != DType::bf16 || pass == Conv2dPass::backward_weight ||
@@ -320,9 +321,9 @@ template <class T>
 void sum_part(const Conv2dParams& params, const Tiles& tiles, const T* x, const T* dy,
               std::int64_t first_block, std::int64_t last_block, float* scratch, float* sums) {
   float *inputs = scratch, *gradients = scratch + tiles.points_size(params.c);
-  std::memset(sums, 0, static_cast<std::size_t>(kTilePoints * params.c * params.k) * sizeof(float));
   for (std::int64_t block = first_block; block < last_block; ++block) {
     const std::int64_t first = block * tiles.block;
+    const bool adds = block > first_block;
     transform_block<InputMap>(tiles, x, params.c, first, inputs);
     transform_block<OutputGradientMap>(tiles, dy, params.k, first, gradients);
     for (std::int64_t point = 0; point < kTilePoints; ++point) {
@@ -330,9 +331,9 @@ void sum_part(const Conv2dParams& params, const Tiles& tiles, const T* x, const 
       const float* b = gradients + point * tiles.point_stride(params.k);
       float* c = sums + point * params.c * params.k;
       if (params.k % (2 * kLane) == 0)
-        add_product<2>(a, b, c, tiles.block, params.c, params.k);
+        add_product<2>(a, b, adds, c, tiles.block, params.c, params.k);
       else
-        add_product<1>(a, b, c, tiles.block, params.c, params.k);
+        add_product<1>(a, b, adds, c, tiles.block, params.c, params.k);
     }
   }
 }

@@ -1,5 +1,6 @@
 #include "kernels/conv2d/conv2d.h"
 #include "tests/kernels/cases.h"
+#include "tests/kernels/winograd_magnitude.h"
 
 namespace zeroth::testing {
 
@@ -34,6 +35,13 @@ Accuracy accuracy_of_sum(std::int64_t terms, bool accumulate) {
   return {.roundings = static_cast<double>(terms + (accumulate ? 1 : 0)), .magnitude = Magnitude::absolute};
 }
 
+/// `roundings` of the sums; the transforms on either side of the products add those of their own short sums.
+OtherSum winograd_sum(const Conv2dParams& params, Conv2dPass pass, std::int64_t terms, GradMode mode) {
+  return {.row = "winograd",
+          .roundings = static_cast<double>(terms + kWinogradTransformRoundings + 1),
+          .magnitude = [=](const Values& before) { return winograd_magnitude(params, pass, before, mode); }};
+}
+
 KernelCase forward_case(const Conv2dParams& params) {
   KernelCase result = pass_case(params, Conv2dPass::forward, "forward");
   result.operands = {{.name = "x", .shape = params.x_shape()},
@@ -45,6 +53,7 @@ KernelCase forward_case(const Conv2dParams& params) {
   result.run = [=](Context& context, DType dtype, std::span<const TensorView> v, Workspace workspace) {
     conv2d_forward(context, with_dtype(params, dtype), v[0], v[1], v[2], workspace);
   };
+  result.other_sum = winograd_sum(params, Conv2dPass::forward, params.c, GradMode::overwrite);
   return result;
 }
 
@@ -61,6 +70,7 @@ KernelCase backward_data_case(const Conv2dParams& params, GradMode mode) {
   result.run = [=](Context& context, DType dtype, std::span<const TensorView> v, Workspace workspace) {
     conv2d_backward_data(context, with_dtype(params, dtype), v[0], v[1], v[2], mode, workspace);
   };
+  result.other_sum = winograd_sum(params, Conv2dPass::backward_data, params.k, mode);
   return result;
 }
 
@@ -78,6 +88,7 @@ KernelCase backward_weight_case(const Conv2dParams& params, GradMode mode) {
   result.run = [=](Context& context, DType dtype, std::span<const TensorView> v, Workspace workspace) {
     conv2d_backward_weight(context, with_dtype(params, dtype), v[0], v[1], v[2], mode, workspace);
   };
+  result.other_sum = winograd_sum(params, Conv2dPass::backward_weight, params.n * params.h * params.w, mode);
   return result;
 }
 
@@ -85,7 +96,8 @@ KernelCase backward_weight_case(const Conv2dParams& params, GradMode mode) {
 
 std::vector<KernelCase> cases_of(const Conv2dParams& params) {
   return {forward_case(params), backward_data_case(params, GradMode::overwrite),
-          backward_data_case(params, GradMode::accumulate), backward_weight_case(params, GradMode::overwrite)};
+          backward_data_case(params, GradMode::accumulate),
+          backward_weight_case(params, GradMode::overwrite)};
 }
 
 std::span<const Conv2dParams> conv2d_problems() {
@@ -98,9 +110,13 @@ std::span<const Conv2dParams> conv2d_problems() {
       {2, 9, 8, 16, 16, 3, 3, 1, 1},  // the tiles for 16, 32 and more channels
       {3, 6, 7, 16, 32, 3, 3, 2, 1},
       {2, 5, 5, 32, 16, 3, 3, 2, 1},
-      {2, 7, 3, 24, 72, 3, 3, 2, 1},  // a tile of columns and a part of one
-      {2, 6, 6, 32, 64, 1, 1, 2, 0},  // a projection: three of four pixels of x reach no output
-      {3, 7, 5, 17, 5, 3, 3, 1, 1},   // odd channels: loads of single elements
+      {1, 4, 4, 16, 32, 3, 3, 1, 1},     // Winograd: one tile,
+      {2, 3, 6, 48, 16, 3, 3, 1, 1},     // tiles that overhang,
+      {5, 17, 15, 16, 16, 3, 3, 1, 1},   // several blocks of them,
+      {13, 16, 16, 32, 32, 3, 3, 1, 1},  // and more blocks than parts of the filters' gradient
+      {2, 7, 3, 24, 72, 3, 3, 2, 1},     // a tile of columns and a part of one
+      {2, 6, 6, 32, 64, 1, 1, 2, 0},     // a projection: three of four pixels of x reach no output
+      {3, 7, 5, 17, 5, 3, 3, 1, 1},      // odd channels: loads of single elements
       {2, 6, 5, 5, 67, 3, 3, 2, 1},
       {1, 5, 8, 6, 10, 2, 4, 3, 2},    // a window that is not square, and narrower than its stride
       {1, 3, 2, 4, 4, 5, 5, 1, 2},     // a window larger than the picture, not than the padded one

@@ -97,14 +97,16 @@ Values magnitudes(const KernelCase& call, const Values& before, const Values& af
 }
 
 void check_parity(const KernelCase& call, DType storage, const Row& row, const Call& done,
-                  const Values& expected, const Values& magnitude) {
+                  const Values& expected, const Values& magnitude, bool other_sum) {
   const double compute_roundoff = unit_roundoff(statistics_dtype(storage));
   for (std::size_t i = 0; i < call.operands.size(); ++i) {
     const OperandSpec& spec = call.operands[i];
     if (!spec.written()) continue;
     const Accuracy& accuracy = spec.accuracy;
     const bool reference = std::string(row.name) == "reference" && accuracy.reference_roundings > 0.0;
-    const double roundings = reference ? accuracy.reference_roundings : accuracy.roundings;
+    const double roundings = other_sum   ? call.other_sum->roundings
+                             : reference ? accuracy.reference_roundings
+                                         : accuracy.roundings;
     const DType dtype = spec.dtype(storage);
     INFO("operand " << spec.name);
     if (roundings <= 0.0) {
@@ -216,7 +218,9 @@ void check_case(const KernelCase& call, std::span<const DeviceKind> devices) {
       context.choose_implementation(call.operation + "=" + row.name);
       const Call done(call, context, storage, before);
       CHECK(done.intact());
-      check_parity(call, storage, row, done, expected, magnitude);
+      const bool other_sum = call.other_sum && std::string(row.name) == call.other_sum->row;
+      check_parity(call, storage, row, done, expected,
+                   other_sum ? call.other_sum->magnitude(before) : magnitude, other_sum);
       check_untouched(call, storage, done, before);
       if (row.deterministic) check_same_bits(call, context, storage, row, before, done.written_bytes());
     }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -42,6 +43,15 @@ struct Accuracy {
   double reference_roundings = 0.0;  ///< of the reference row in f32, whose sums are sequential; 0: the same
 };
 
+/// A row that adds up other terms than the formula has, as a fast algorithm does: what its errors are
+/// relative to.
+struct OtherSum {
+  const char* row;
+  double roundings;
+  /// The operands before the call to the magnitudes of what it writes.
+  std::function<Values(const Values& before)> magnitude;
+};
+
 struct OperandSpec {
   const char* name;
   Shape shape;
@@ -73,6 +83,7 @@ struct KernelCase {
   std::function<void(Values&)> prepare = {};
   /// For Magnitude::custom: the operands before the call, and those after it, to magnitudes of each operand.
   std::function<Values(const Values& before, const Values& after)> magnitude = {};
+  std::optional<OtherSum> other_sum = {};
   double flops = 0.0;
   std::uint64_t seed = 1;
 };

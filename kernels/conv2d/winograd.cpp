@@ -3,9 +3,9 @@
 // one vector, so a tile is 36 loads, and nothing is reordered. A block of tiles is transformed, multiplied
 // and transformed back while it lies in the second cache. Arithmetic is f32 for every storage dtype.
 //
-// The price is accuracy: coefficients up to 8 on the way back cancel, so errors are those of sums whose terms
-// are larger than the plain ones (docs/numerics.md; the tests compute the bound). `--impl conv2d=onednn` is
-// the plain sum.
+// The price is accuracy: terms that cancel on the way back are larger than those of the plain sum, and so are
+// their roundings (docs/numerics.md; the tests compute the bound). One NaN or infinity spreads over its tile.
+// `--impl conv2d=onednn` is the plain sum.
 //
 // Bytes a pass: x and y once, and 36 C K floats of transformed filters that stay in cache. Multiply-adds: n p
 // q / 16 tiles of 36 C K, and about 16 vector additions for each of the 36 points and sixteen channels.

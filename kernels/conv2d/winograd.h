@@ -13,6 +13,10 @@ namespace zeroth::cpu::winograd {
 
 inline constexpr int kOutputs = 4, kTaps = 3, kPoints = kOutputs + kTaps - 1;
 
+/// The polynomials behind the transforms are evaluated at 0, +-sqrt(1/2), +-sqrt(2) and infinity. The points
+/// 0, +-1, +-2 of the paper round nearly twice as badly: their powers spread further.
+inline constexpr float kNear = 0.70710678f, kFar = 1.41421356f;
+
 // The one-dimensional maps: get(i, lane) fills in element i of kFrom, put(i, lane) takes element i of kTo.
 
 /// B^T d: six to six.
@@ -22,14 +26,14 @@ struct InputMap {
   static void apply(const Get& get, const Put& put) {
     Lane d[kPoints];
     for (int i = 0; i < kPoints; ++i) get(i, d[i]);
-    const Lane even = d[4] - 4.0f * d[2], odd = d[3] - 4.0f * d[1];
-    const Lane far_even = d[4] - d[2], far_odd = 2.0f * (d[3] - d[1]);
-    put(0, 4.0f * d[0] - 5.0f * d[2] + d[4]);
-    put(1, even + odd);
-    put(2, even - odd);
+    const Lane near_even = d[4] - 2.0f * d[2], near_odd = kNear * (d[3] - 2.0f * d[1]);
+    const Lane far_even = d[4] - 0.5f * d[2], far_odd = kFar * (d[3] - 0.5f * d[1]);
+    put(0, d[0] - 2.5f * d[2] + d[4]);
+    put(1, near_even + near_odd);
+    put(2, near_even - near_odd);
     put(3, far_even + far_odd);
     put(4, far_even - far_odd);
-    put(5, 4.0f * d[1] - 5.0f * d[3] + d[5]);
+    put(5, d[1] - 2.5f * d[3] + d[5]);
   }
 };
 
@@ -40,12 +44,12 @@ struct OutputMap {
   static void apply(const Get& get, const Put& put) {
     Lane m[kPoints];
     for (int i = 0; i < kPoints; ++i) get(i, m[i]);
-    const Lane sum = m[1] + m[2], difference = m[1] - m[2];
-    const Lane far_sum = m[3] + m[4], far_difference = m[3] - m[4];
-    put(0, m[0] + sum + far_sum);
-    put(1, difference + 2.0f * far_difference);
-    put(2, sum + 4.0f * far_sum);
-    put(3, difference + 8.0f * far_difference + m[5]);
+    const Lane near_sum = m[1] + m[2], near_difference = kNear * (m[1] - m[2]);
+    const Lane far_sum = m[3] + m[4], far_difference = kFar * (m[3] - m[4]);
+    put(0, m[0] + near_sum + far_sum);
+    put(1, near_difference + far_difference);
+    put(2, 0.5f * near_sum + 2.0f * far_sum);
+    put(3, 0.5f * near_difference + 2.0f * far_difference + m[5]);
   }
 };
 
@@ -56,11 +60,11 @@ struct OutputGradientMap {
   static void apply(const Get& get, const Put& put) {
     Lane y[kOutputs];
     for (int i = 0; i < kOutputs; ++i) get(i, y[i]);
-    const Lane even = y[0] + y[2], odd = y[1] + y[3];
-    const Lane far_even = y[0] + 4.0f * y[2], far_odd = 2.0f * y[1] + 8.0f * y[3];
+    const Lane near_even = y[0] + 0.5f * y[2], near_odd = kNear * (y[1] + 0.5f * y[3]);
+    const Lane far_even = y[0] + 2.0f * y[2], far_odd = kFar * (y[1] + 2.0f * y[3]);
     put(0, y[0]);
-    put(1, even + odd);
-    put(2, even - odd);
+    put(1, near_even + near_odd);
+    put(2, near_even - near_odd);
     put(3, far_even + far_odd);
     put(4, far_even - far_odd);
     put(5, y[3]);
@@ -74,12 +78,12 @@ struct FilterMap {
   static void apply(const Get& get, const Put& put) {
     Lane g[kTaps];
     for (int i = 0; i < kTaps; ++i) get(i, g[i]);
-    const Lane sum = g[0] + g[2], far_sum = g[0] + 4.0f * g[2];
-    put(0, 0.25f * g[0]);
-    put(1, (-1.0f / 6.0f) * (sum + g[1]));
-    put(2, (-1.0f / 6.0f) * (sum - g[1]));
-    put(3, (1.0f / 24.0f) * (far_sum + 2.0f * g[1]));
-    put(4, (1.0f / 24.0f) * (far_sum - 2.0f * g[1]));
+    const Lane near = g[0] + 0.5f * g[2], far = g[0] + 2.0f * g[2];
+    put(0, g[0]);
+    put(1, (-2.0f / 3.0f) * (near + kNear * g[1]));
+    put(2, (-2.0f / 3.0f) * (near - kNear * g[1]));
+    put(3, (1.0f / 6.0f) * (far + kFar * g[1]));
+    put(4, (1.0f / 6.0f) * (far - kFar * g[1]));
     put(5, g[2]);
   }
 };
@@ -91,10 +95,11 @@ struct FilterGradientMap {
   static void apply(const Get& get, const Put& put) {
     Lane p[kPoints];
     for (int i = 0; i < kPoints; ++i) get(i, p[i]);
-    const Lane sum = p[1] + p[2], far_sum = p[3] + p[4];
-    put(0, 0.25f * p[0] - (1.0f / 6.0f) * sum + (1.0f / 24.0f) * far_sum);
-    put(1, (1.0f / 6.0f) * (p[2] - p[1]) + (1.0f / 12.0f) * (p[3] - p[4]));
-    put(2, (1.0f / 6.0f) * (far_sum - sum) + p[5]);
+    const Lane near = (-2.0f / 3.0f) * (p[1] + p[2]), near_difference = (-2.0f / 3.0f) * (p[1] - p[2]);
+    const Lane far = (1.0f / 6.0f) * (p[3] + p[4]), far_difference = (1.0f / 6.0f) * (p[3] - p[4]);
+    put(0, p[0] + near + far);
+    put(1, kNear * near_difference + kFar * far_difference);
+    put(2, 0.5f * near + 2.0f * far + p[5]);
   }
 };
 

@@ -10,21 +10,25 @@ namespace {
 template <std::size_t kRows, std::size_t kColumns>
 using Matrix = std::array<std::array<double, kColumns>, kRows>;
 
-/// Magnitudes of the matrices of Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016.
-constexpr Matrix<6, 6> kInput = {{{4, 0, 5, 0, 1, 0},
-                                  {0, 4, 4, 1, 1, 0},
-                                  {0, 4, 4, 1, 1, 0},
-                                  {0, 2, 1, 2, 1, 0},
-                                  {0, 2, 1, 2, 1, 0},
-                                  {0, 4, 0, 5, 0, 1}}};
-constexpr Matrix<6, 3> kFilter = {{{1. / 4, 0, 0},
-                                   {1. / 6, 1. / 6, 1. / 6},
-                                   {1. / 6, 1. / 6, 1. / 6},
-                                   {1. / 24, 1. / 12, 1. / 6},
-                                   {1. / 24, 1. / 12, 1. / 6},
+/// Magnitudes of the matrices of Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016,
+/// for the points 0, +-sqrt(1/2), +-sqrt(2) and infinity.
+constexpr double kNear = 0.70710678118654752, kFar = 1.41421356237309505;
+constexpr Matrix<6, 6> kInput = {{{1, 0, 5. / 2, 0, 1, 0},
+                                  {0, 2 * kNear, 2, kNear, 1, 0},
+                                  {0, 2 * kNear, 2, kNear, 1, 0},
+                                  {0, kFar / 2, 1. / 2, kFar, 1, 0},
+                                  {0, kFar / 2, 1. / 2, kFar, 1, 0},
+                                  {0, 1, 0, 5. / 2, 0, 1}}};
+constexpr Matrix<6, 3> kFilter = {{{1, 0, 0},
+                                   {2. / 3, 2. / 3 * kNear, 1. / 3},
+                                   {2. / 3, 2. / 3 * kNear, 1. / 3},
+                                   {1. / 6, kFar / 6, 1. / 3},
+                                   {1. / 6, kFar / 6, 1. / 3},
                                    {0, 0, 1}}};
-constexpr Matrix<4, 6> kOutput = {
-    {{1, 1, 1, 1, 1, 0}, {0, 1, 1, 2, 2, 0}, {0, 1, 1, 4, 4, 0}, {0, 1, 1, 8, 8, 1}}};
+constexpr Matrix<4, 6> kOutput = {{{1, 1, 1, 1, 1, 0},
+                                   {0, kNear, kNear, kFar, kFar, 0},
+                                   {0, 1. / 2, 1. / 2, 2, 2, 0},
+                                   {0, kNear / 2, kNear / 2, 2 * kFar, 2 * kFar, 1}}};
 
 template <std::size_t kRows, std::size_t kColumns>
 constexpr Matrix<kColumns, kRows> transposed(const Matrix<kRows, kColumns>& m) {

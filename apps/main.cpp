@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <new>
@@ -65,12 +66,25 @@ void fill_standard_descriptors() {
       static_cast<void>(::open("/dev/null", descriptor == STDERR_FILENO ? O_WRONLY : O_RDONLY));
 }
 
+/// OpenMP's threads wait for each other by spinning unless told otherwise before the program begins. Beside
+/// other work on the same cores a spinning thread keeps the one it waits for from running, and a step may
+/// take ten times as long; on a quiet machine sleeping costs nothing that can be measured. So a command
+/// starts itself again with the environment that OpenMP reads, unless its user has chosen.
+void wait_passively(int argc, char** argv) {
+  const bool computes = argc > 1 && argv[1][0] != '-';
+  if (!computes || std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr)
+    return;
+  if (::setenv("OMP_WAIT_POLICY", "passive", 1) == 0) ::execv("/proc/self/exe", argv);
+  // Without /proc the program goes on as it is.
+}
+
 }  // namespace
 
 }  // namespace zeroth::app
 
 int main(int argc, char** argv) {
   using zeroth::ErrorKind;
+  zeroth::app::wait_passively(argc, argv);
   zeroth::app::fill_standard_descriptors();
   // A reader that goes away and a file size limit are errors to report, not reasons to die.
   std::signal(SIGPIPE, SIG_IGN);

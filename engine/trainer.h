@@ -92,7 +92,8 @@ class Trainer {
   void resume_at(std::int64_t steps);
 
  private:
-  void start_epoch(std::int64_t epoch);
+  void begin_step();
+  void queue_step();
 
   Context& context_;
   Network& network_;
@@ -102,7 +103,8 @@ class Trainer {
   Optimizer optimizer_;
   std::int64_t steps_per_epoch_;
   std::int64_t order_epoch_ = -1;
-  Tensor order_on_device_, indices_, key_, labels_, metrics_, loss_gradient_;
+  Tensor order_on_device_, labels_, metrics_, loss_gradient_;
+  TensorView batch_;  // what augment reads of the step's place, among the optimizer's inputs
 };
 
 /// Inference without a trainer: Trainer::evaluate. Of the configuration, only mean and std count.

@@ -47,6 +47,12 @@ Metrics read_metrics(Context& context, const Tensor& metrics) {
   return {rows == 0 ? 0.0 : sums[0] / sums[2], static_cast<std::int64_t>(sums[1]), rows};
 }
 
+StepMode default_step_mode(DeviceKind device) {
+  return device == DeviceKind::cuda  ? StepMode::captured
+         : device == DeviceKind::cpu ? StepMode::planned
+                                     : StepMode::eager;
+}
+
 constexpr std::int64_t kEvaluationBatch = 500;
 
 }  // namespace
@@ -59,7 +65,8 @@ Trainer::Trainer(Context& context, Network& network, PictureSet train, const Tra
       config_(config),
       order_(std::move(order)),
       optimizer_(context, network.store(), config.optimizer),
-      steps_per_epoch_(0) {
+      steps_per_epoch_(0),
+      repeated_(context, config.step_mode.value_or(default_step_mode(context.device().kind))) {
   if (config_.pictures_per_epoch == 0) config_.pictures_per_epoch = train_.size();
   if (config.batch_size > 0) steps_per_epoch_ = config_.pictures_per_epoch / config.batch_size;
   if (steps_per_epoch_ == 0)
@@ -115,7 +122,7 @@ void Trainer::queue_step() {
 void Trainer::step() {
   const ProfileRange range("step");
   begin_step();
-  queue_step();
+  repeated_.run([this] { queue_step(); });
 }
 
 Metrics Trainer::take_metrics() {

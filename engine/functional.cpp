@@ -25,9 +25,13 @@ struct Conv2dNode {
     const Tensor dy = tape.take_gradient(y_slot);
     if (!dy.defined()) return;
     Context& context = tape.context();
+    // Nobody waits for dw before the update, while dx is what the next node begins with.
     if (const auto dw = tape.target(w_slot); dw.mode != GradMode::skip)
-      conv2d_backward_weight(context, params, x, dy, dw.view, dw.mode,
-                             context.scratch(conv2d_workspace(context, params, Conv2dPass::backward_weight)));
+      tape.beside(w_slot, {x, dy}, [&] {
+        conv2d_backward_weight(
+            context, params, x, dy, dw.view, dw.mode,
+            context.scratch(conv2d_workspace(context, params, Conv2dPass::backward_weight)));
+      });
     if (const auto dx = tape.target(x_slot); dx.mode != GradMode::skip)
       conv2d_backward_data(context, params, dy, w, dx.view, dx.mode,
                            context.scratch(conv2d_workspace(context, params, Conv2dPass::backward_data)));

@@ -6,36 +6,37 @@
 namespace zeroth {
 
 Optimizer::Optimizer(Context& context, ParameterStore& store, const OptimizerConfig& config)
-    : context_(context), store_(store), config_(config) {
+    : context_(context), store_(store), config_(config), inputs_(context) {
   const Shape shape = store.flat_values().shape();
   const DType dtype = store.flat_values().dtype();
   if (config.kind != OptimizerKind::sgd) {
     moments_ = {{"m", Tensor::zeros(context, shape, dtype)}, {"v", Tensor::zeros(context, shape, dtype)}};
-    step_ = Tensor::zeros(context, {1}, DType::i32);
+    step_ = inputs_.add({1}, DType::i32);
   } else if (config.momentum != 0.0) {
     moments_ = {{"momentum", Tensor::zeros(context, shape, dtype)}};
   }
-  rates_ = Tensor::zeros(context, {kParameterGroups, 2}, dtype);
+  rates_ = inputs_.add({kParameterGroups, 2}, dtype);
 }
 
 void Optimizer::set_rates(const std::array<GroupRates, kParameterGroups>& rates) {
-  const auto same = [](const GroupRates& a, const GroupRates& b) {
-    return a.learning_rate == b.learning_rate && a.weight_decay == b.weight_decay;
-  };
-  if (std::equal(rates.begin(), rates.end(), current_rates_.begin(), same)) return;
-  current_rates_ = rates;
-  dispatch_reference(rates_.dtype(), [&]<class T>(TypeTag<T>) {
+  dispatch_reference(rates_.dtype, [&]<class T>(TypeTag<T>) {
     std::array<T, 2 * kParameterGroups> values;
     for (std::size_t group = 0; group < rates.size(); ++group) {
       values[2 * group] = static_cast<T>(rates[group].learning_rate);
       values[2 * group + 1] = static_cast<T>(rates[group].weight_decay);
     }
-    context_.upload(rates_, std::as_bytes(std::span(values)));
+    inputs_.set(rates_, std::as_bytes(std::span(values)));
   });
 }
 
-void Optimizer::step() {
+void Optimizer::begin_step() {
   ++steps_taken_;
+  const auto number = static_cast<std::int32_t>(steps_taken_);
+  if (step_) inputs_.set(step_, std::as_bytes(std::span(&number, 1)));
+  inputs_.upload();
+}
+
+void Optimizer::queue_update() {
   const Tensor& values = store_.flat_values();
   const FlatParams flat{values.elements(), kParameterGroups, values.dtype(), store_.working_dtype()};
   FlatParameters parameters{values, store_.flat_gradients(), store_.group_of_segment(), rates_};
@@ -45,12 +46,9 @@ void Optimizer::step() {
   }
   if (config_.kind == OptimizerKind::sgd) {
     const SgdParams params{flat, config_.momentum, config_.nesterov};
-    sgd_step(context_, params, parameters,
-             moments_.empty() ? TensorView() : TensorView(moments_[0].value));
+    sgd_step(context_, params, parameters, moments_.empty() ? TensorView() : TensorView(moments_[0].value));
     return;
   }
-  const auto number = static_cast<std::int32_t>(steps_taken_);
-  context_.upload(step_, std::as_bytes(std::span(&number, 1)));
   const AdamwParams params{flat, config_.beta1, config_.beta2, config_.eps,
                            config_.kind == OptimizerKind::adamw};
   adamw_step(context_, params, parameters, moments_[0].value, moments_[1].value, step_);

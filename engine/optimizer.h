@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/parameters.h"
+#include "engine/step_inputs.h"
 
 namespace zeroth {
 
@@ -22,15 +23,24 @@ struct OptimizerConfig {
 };
 
 /// Updates a network's flat value buffer from its flat gradient buffer: one kernel a step. Moments lie in
-/// flat buffers of the same layout. Rates and the step number lie in device memory, so that a captured step
-/// can read new ones.
+/// flat buffers of the same layout. A step has two parts: begin_step() writes what the host decides to device
+/// memory, and queue_update() queues the kernel that reads it. Only the second part is captured.
 class Optimizer {
  public:
   Optimizer(Context& context, ParameterStore& store, const OptimizerConfig& config);
 
-  /// One entry for each ParameterGroup; takes effect from the next step().
+  /// One entry for each ParameterGroup; takes effect from the next begin_step().
   void set_rates(const std::array<GroupRates, kParameterGroups>& rates);
-  void step();
+  /// Counts a step and uploads its inputs().
+  void begin_step();
+  /// Queues the update of the step that was begun.
+  void queue_update();
+  void step() {
+    begin_step();
+    queue_update();
+  }
+  /// What begin_step() uploads. Whoever drives the steps may add values of its own.
+  StepInputs& inputs() { return inputs_; }
 
   std::int64_t steps_taken() const { return steps_taken_; }
   /// For resuming: the moments come back through moments().
@@ -47,8 +57,8 @@ class Optimizer {
   ParameterStore& store_;
   OptimizerConfig config_;
   std::vector<Moment> moments_;
-  Tensor rates_, step_;
-  std::array<GroupRates, kParameterGroups> current_rates_{};
+  StepInputs inputs_;
+  TensorView rates_, step_;
   std::int64_t steps_taken_ = 0;
 };
 

@@ -1,6 +1,21 @@
 #include "engine/tape.h"
 
+#include <utility>
+
 namespace zeroth {
+
+Tape::~Tape() {
+  try {  // a step that failed may have left work that reads what is released here
+    join();
+  } catch (const Error&) {  // the device has failed, or the capture
+  }
+}
+
+void Tape::join() {
+  if (beside_.slot < 0) return;
+  const Beside done = std::exchange(beside_, {});  // released once the wait is queued
+  context_.join();
+}
 
 int Tape::add_slot(Slot slot) {
   slots_.push_back(std::move(slot));
@@ -35,6 +50,7 @@ void Tape::backward(const Variable& output, Tensor seed) {
     nodes_.pop_back();
     node->backward(*this);
   }
+  join();
   for (const Slot& entry : slots_) {
     if (!entry.is_parameter || entry.written) continue;
     const TensorView view = entry.gradient;
@@ -44,11 +60,13 @@ void Tape::backward(const Variable& output, Tensor seed) {
 
 Tensor Tape::take_gradient(int index) {
   if (index < 0 || !slot(index).written) return {};
+  if (index == beside_.slot) join();
   return std::move(slot(index).gradient);
 }
 
 Tape::Target Tape::target(int index) {
   if (index < 0) return {};
+  if (index == beside_.slot) join();
   Slot& entry = slot(index);
   if (!entry.gradient.defined()) entry.gradient = Tensor::empty(context_, entry.shape, entry.dtype);
   const GradMode mode = entry.written ? GradMode::accumulate : GradMode::overwrite;

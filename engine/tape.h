@@ -29,6 +29,7 @@ class Tape {
   Tape(Context& context, Mode mode) : context_(context), mode_(mode) {}
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
+  ~Tape();
 
   Context& context() { return context_; }
   /// Training mode normalises by the batch's statistics and records; inference mode does neither.
@@ -70,6 +71,16 @@ class Tape {
   bool can_adopt(int slot) const;
   void adopt(int slot, Tensor gradient);
 
+  /// Calls `queue`, which writes the target of `slot` and reads `reads`, so that its work runs beside what
+  /// follows (Context::fork). The tape keeps what it reads until that work is waited for: before the slot is
+  /// touched again, before the next such work, and at the end of backward().
+  template <class Queue>
+  void beside(int slot, std::vector<Tensor> reads, Queue&& queue) {
+    join();
+    if (context_.forks()) beside_ = {slot, std::move(reads)};
+    context_.fork(queue);
+  }
+
   /// The gradient gathered for a leaf made by input(); undefined when none reached it.
   const Tensor& gradient(const Variable& leaf) const;
 
@@ -92,7 +103,14 @@ class Tape {
     bool is_parameter = false;
   };
 
+  /// Work that runs beside the stream: the slot it writes, and the tensors it reads.
+  struct Beside {
+    int slot = -1;
+    std::vector<Tensor> reads;
+  };
+
   int add_slot(Slot slot);
+  void join();
   Slot& slot(int index) { return slots_[static_cast<std::size_t>(index)]; }
   const Slot& slot(int index) const { return slots_[static_cast<std::size_t>(index)]; }
 
@@ -101,6 +119,7 @@ class Tape {
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<Slot> slots_;
   std::unordered_map<const Parameter*, int> parameter_slots_;
+  Beside beside_;
 };
 
 }  // namespace zeroth

@@ -14,12 +14,13 @@ namespace zeroth {
 
 namespace {
 
-/// The augmentation of a batch of `rows` pictures of `set`; evaluation only normalises.
-AugmentParams augment_params(const PictureSet& set, std::int64_t rows, const TrainerConfig& config,
-                             DType dtype, bool training) {
+/// The augmentation of `rows` pictures of `set`, from an order of `order`; evaluation only normalises.
+AugmentParams augment_params(const PictureSet& set, std::int64_t order, std::int64_t rows,
+                             const TrainerConfig& config, DType dtype, bool training) {
   const Shape& shape = set.pictures.shape();
   AugmentParams params{};
   params.pictures = shape[0];
+  params.order = order;
   params.n = rows;
   params.h = shape[1];
   params.w = shape[2];
@@ -34,9 +35,10 @@ AugmentParams augment_params(const PictureSet& set, std::int64_t rows, const Tra
   return params;
 }
 
-std::array<std::int32_t, 4> augment_key(std::uint64_t seed, std::int64_t epoch) {
+/// The batch that starts at entry `first` of an epoch's order, as augment takes it.
+std::array<std::int32_t, 4> batch_words(std::uint64_t seed, std::int64_t epoch, std::int64_t first) {
   return {static_cast<std::int32_t>(seed), static_cast<std::int32_t>(seed >> 32),
-          static_cast<std::int32_t>(epoch), 0};
+          static_cast<std::int32_t>(epoch), static_cast<std::int32_t>(first)};
 }
 
 Metrics read_metrics(Context& context, const Tensor& metrics) {
@@ -45,7 +47,13 @@ Metrics read_metrics(Context& context, const Tensor& metrics) {
   return {rows == 0 ? 0.0 : sums[0] / sums[2], static_cast<std::int64_t>(sums[1]), rows};
 }
 
-constexpr std::size_t kEvaluationBatch = 500;
+StepMode default_step_mode(DeviceKind device) {
+  return device == DeviceKind::cuda  ? StepMode::captured
+         : device == DeviceKind::cpu ? StepMode::planned
+                                     : StepMode::eager;
+}
+
+constexpr std::int64_t kEvaluationBatch = 500;
 
 }  // namespace
 
@@ -57,16 +65,16 @@ Trainer::Trainer(Context& context, Network& network, PictureSet train, const Tra
       config_(config),
       order_(std::move(order)),
       optimizer_(context, network.store(), config.optimizer),
-      steps_per_epoch_(0) {
+      steps_per_epoch_(0),
+      repeated_(context, config.step_mode.value_or(default_step_mode(context.device().kind))) {
   if (config_.pictures_per_epoch == 0) config_.pictures_per_epoch = train_.size();
   if (config.batch_size > 0) steps_per_epoch_ = config_.pictures_per_epoch / config.batch_size;
   if (steps_per_epoch_ == 0)
     fail(ErrorKind::usage, fmt::format("a batch of {} pictures cannot be drawn from the {} of an epoch",
                                        config.batch_size, config_.pictures_per_epoch));
   order_on_device_ = Tensor::empty(context, {config_.pictures_per_epoch}, DType::i32);
-  indices_ = Tensor::empty(context, {config.batch_size}, DType::i32);
   labels_ = Tensor::empty(context, {config.batch_size}, DType::i32);
-  key_ = Tensor::empty(context, {4}, DType::i32);
+  batch_ = optimizer_.inputs().add({4}, DType::i32);
   metrics_ = Tensor::zeros(context, {3}, DType::f64);
   dispatch_reference(statistics_dtype(network.store().working_dtype()), [&]<class T>(TypeTag<T>) {
     const T one{1};
@@ -74,34 +82,32 @@ Trainer::Trainer(Context& context, Network& network, PictureSet train, const Tra
   });
 }
 
-void Trainer::start_epoch(std::int64_t epoch) {
-  const std::vector<std::int32_t> order = order_(static_cast<std::uint32_t>(epoch));
-  require(static_cast<std::int64_t>(order.size()) == config_.pictures_per_epoch,
-          "an epoch's order has pictures_per_epoch indices");
-  order_on_device_.copy_from(context_, std::as_bytes(std::span(order)));
-  const std::array<std::int32_t, 4> key = augment_key(config_.seed, epoch);
-  context_.upload(key_, std::as_bytes(std::span<const std::int32_t>(key)));
-  order_epoch_ = epoch;
-}
-
-void Trainer::step() {
-  const ProfileRange range("step");
-  if (order_epoch_ != epoch()) start_epoch(epoch());
-  const std::int64_t begin = steps_taken() % steps_per_epoch_ * config_.batch_size;
-  const TensorView indices = indices_;
-  context_.memory().copy_on_device(indices.data,
-                                   ConstTensorView(order_on_device_.slice(begin, config_.batch_size)).data,
-                                   indices.bytes(), context_.stream());
-
-  std::optional<ProfileRange> phase("augment");
-  const AugmentParams params =
-      augment_params(train_, config_.batch_size, config_, network_.store().working_dtype(), true);
-  const Tensor x = Tensor::empty(context_, {params.n, params.h, params.w, params.c}, params.dtype);
-  augment_forward(context_, params, train_.pictures, train_.labels, indices_, key_, x, labels_);
-
+/// Uploads what this step has of its own.
+void Trainer::begin_step() {
+  const std::int64_t current = epoch();
+  if (order_epoch_ != current) {
+    const std::vector<std::int32_t> order = order_(static_cast<std::uint32_t>(current));
+    require(static_cast<std::int64_t>(order.size()) == config_.pictures_per_epoch,
+            "an epoch's order has pictures_per_epoch indices");
+    order_on_device_.copy_from(context_, std::as_bytes(std::span(order)));
+    order_epoch_ = current;
+  }
+  const std::array<std::int32_t, 4> batch =
+      batch_words(config_.seed, current, steps_taken() % steps_per_epoch_ * config_.batch_size);
+  optimizer_.inputs().set(batch_, std::as_bytes(std::span<const std::int32_t>(batch)));
   std::array<GroupRates, kParameterGroups> rates = config_.rates;
   for (GroupRates& group : rates) group.learning_rate *= rate_factor();
   optimizer_.set_rates(rates);
+  optimizer_.begin_step();
+}
+
+/// The step itself, the same work every time.
+void Trainer::queue_step() {
+  std::optional<ProfileRange> phase("augment");
+  const AugmentParams params = augment_params(train_, config_.pictures_per_epoch, config_.batch_size, config_,
+                                              network_.store().working_dtype(), true);
+  const Tensor x = Tensor::empty(context_, {params.n, params.h, params.w, params.c}, params.dtype);
+  augment_forward(context_, params, train_.pictures, train_.labels, order_on_device_, batch_, x, labels_);
 
   phase.emplace("forward");
   Tape tape(context_, Tape::Mode::training);
@@ -110,7 +116,13 @@ void Trainer::step() {
   phase.emplace("backward");
   tape.backward(loss.loss, loss_gradient_);
   phase.emplace("update");
-  optimizer_.step();
+  optimizer_.queue_update();
+}
+
+void Trainer::step() {
+  const ProfileRange range("step");
+  begin_step();
+  repeated_.run([this] { queue_step(); });
 }
 
 Metrics Trainer::take_metrics() {
@@ -135,18 +147,19 @@ Evaluation evaluate(Context& context, Network& network, const PictureSet& set, c
   result.class_rows.resize(static_cast<std::size_t>(set.classes));
   result.class_correct.resize(static_cast<std::size_t>(set.classes));
   const Tensor metrics = Tensor::zeros(context, {3}, DType::f64);
-  const Tensor key = Tensor::from_host<std::int32_t>(context, {4}, augment_key(0, 0));
+  const auto pictures = static_cast<std::int64_t>(all.size());
+  const Tensor order = Tensor::from_host<std::int32_t>(context, {pictures}, all);
+  const Tensor place = Tensor::empty(context, {4}, DType::i32);
   const ProfileRange range("evaluation");
-  for (std::size_t begin = 0; begin < all.size(); begin += kEvaluationBatch) {
-    const std::span<const std::int32_t> batch =
-        std::span(all).subspan(begin, std::min<std::size_t>(kEvaluationBatch, all.size() - begin));
-    const auto rows = static_cast<std::int64_t>(batch.size());
+  for (std::int64_t begin = 0; begin < pictures; begin += kEvaluationBatch) {
+    const std::int64_t rows = std::min(kEvaluationBatch, pictures - begin);
+    const std::array<std::int32_t, 4> words = batch_words(0, 0, begin);
+    context.upload(place, std::as_bytes(std::span<const std::int32_t>(words)));
     const AugmentParams params =
-        augment_params(set, rows, config, network.store().working_dtype(), false);
+        augment_params(set, pictures, rows, config, network.store().working_dtype(), false);
     const Tensor x = Tensor::empty(context, {rows, params.h, params.w, params.c}, params.dtype);
     const Tensor labels = Tensor::empty(context, {rows}, DType::i32);
-    const Tensor batch_indices = Tensor::from_host<std::int32_t>(context, {rows}, batch);
-    augment_forward(context, params, set.pictures, set.labels, batch_indices, key, x, labels);
+    augment_forward(context, params, set.pictures, set.labels, order, place, x, labels);
     Tape tape(context, Tape::Mode::inference);
     const Loss loss =
         softmax_cross_entropy(tape, network.forward(tape, tape.constant(x)), labels, 0.0, metrics);

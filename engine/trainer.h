@@ -2,11 +2,13 @@
 
 #include <array>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/network.h"
 #include "engine/optimizer.h"
+#include "engine/repeated_step.h"
 #include "engine/schedule.h"
 
 namespace zeroth {
@@ -31,6 +33,9 @@ struct TrainerConfig {
   std::int64_t crop_padding = 4;
   std::array<double, 4> mean{}, std{1, 1, 1, 1};  ///< of each picture channel, in units of [0, 1]
   std::uint64_t seed = 0;
+  /// How steps are queued (repeated_step.h); by the device where it is not set: captured on cuda, planned on
+  /// cpu, eager on simt, which is there to find faults.
+  std::optional<StepMode> step_mode;
 };
 
 /// Sums since they were last read.
@@ -66,8 +71,11 @@ class Trainer {
           EpochOrder order);
 
   /// One optimizer step: gather and augment, forward, loss, backward, update. Queues work on the stream and
-  /// reads nothing back.
+  /// reads nothing back. All modes compute the same bits.
   void step();
+  /// How the last step was queued, and one line that says why it is not what was configured, or nothing.
+  StepMode step_mode() const { return repeated_.mode(); }
+  const std::string& step_notice() const { return repeated_.notice(); }
 
   std::int64_t steps_taken() const { return optimizer_.steps_taken(); }
   std::int64_t steps_per_epoch() const { return steps_per_epoch_; }
@@ -92,7 +100,8 @@ class Trainer {
   void resume_at(std::int64_t steps);
 
  private:
-  void start_epoch(std::int64_t epoch);
+  void begin_step();
+  void queue_step();
 
   Context& context_;
   Network& network_;
@@ -102,7 +111,9 @@ class Trainer {
   Optimizer optimizer_;
   std::int64_t steps_per_epoch_;
   std::int64_t order_epoch_ = -1;
-  Tensor order_on_device_, indices_, key_, labels_, metrics_, loss_gradient_;
+  Tensor order_on_device_, labels_, metrics_, loss_gradient_;
+  TensorView batch_;       // what augment reads of the step's place, among the optimizer's inputs
+  RepeatedStep repeated_;  // goes first, as its graph uses all of the above
 };
 
 /// Inference without a trainer: Trainer::evaluate. Of the configuration, only mean and std count.

@@ -23,7 +23,7 @@ std::span<const AugmentRow> augment_rows() {
 }
 
 void augment_forward(Context& context, const AugmentParams& params, ConstTensorView pictures,
-                     ConstTensorView all_labels, ConstTensorView indices, ConstTensorView key, TensorView x,
+                     ConstTensorView all_labels, ConstTensorView order, ConstTensorView batch, TensorView x,
                      TensorView labels) {
   if (params.c < 1 || params.c > 4)
     fail(ErrorKind::usage, fmt::format("augment: pictures have {} channels, expected 1 to 4", params.c));
@@ -33,11 +33,14 @@ void augment_forward(Context& context, const AugmentParams& params, ConstTensorV
   if (params.crop_padding < 0 || params.crop_padding > 32767)
     fail(ErrorKind::usage,
          fmt::format("augment: crop_padding is {}, expected 0 to 32767", params.crop_padding));
+  if (params.n > params.order)
+    fail(ErrorKind::usage,
+         fmt::format("augment: a batch of {} pictures from an order of {}", params.n, params.order));
   if (params.n > 0 && params.pictures < 1) fail(ErrorKind::usage, "augment: the data set has no pictures");
   check_operand("augment", "pictures", pictures, {params.pictures, params.h, params.w, params.c}, DType::u8);
   check_operand("augment", "all_labels", all_labels, {params.pictures}, DType::i32);
-  check_operand("augment", "indices", indices, {params.n}, DType::i32);
-  check_operand("augment", "key", key, {4}, DType::i32);
+  check_operand("augment", "order", order, {params.order}, DType::i32);
+  check_operand("augment", "batch", batch, {4}, DType::i32);
   check_operand("augment", "x", x, {params.n, params.h, params.w, params.c}, params.dtype);
   check_operand("augment", "labels", labels, {params.n}, DType::i32);
   const AugmentRow& row = select_row(
@@ -45,7 +48,7 @@ void augment_forward(Context& context, const AugmentParams& params, ConstTensorV
       [&](const AugmentRow& candidate) { return candidate.supports(params); },
       [&] { return params.to_string(); });
   const ProfileRange range("augment_forward", row.name);
-  row.forward(context, params, pictures, all_labels, indices, key, x, labels);
+  row.forward(context, params, pictures, all_labels, order, batch, x, labels);
 }
 
 }  // namespace zeroth

@@ -6,19 +6,22 @@
 
 namespace zeroth {
 
-/// Gathers a batch from a resident data set, augments and normalises it, in one pass. For row i with picture
-/// m = indices[i], four Philox words u = philox(seed, epoch, m, RandomUse::augment) decide:
+/// Gathers a batch from a resident data set, augments and normalises it, in one pass. The batch is a stretch
+/// of an order of pictures that lies on the device, as what changes from step to step does while a captured
+/// step does not. For row i with picture m = order[first + i], four Philox words u = philox(seed, epoch, m,
+/// RandomUse::augment) decide:
 ///   flip:  mirrored left to right when the lowest bit of u[0] is set
 ///   crop:  moved by dy = u[1] below (2 padding + 1), dx = u[2] likewise, both minus padding; what lies
 ///   outside is a raw 0 value: (byte / 255 - mean[c]) * inverse_std[c]   (so padding is black before
 ///   normalisation)
 /// The flip comes first, then the crop: x[i, y, z, c] = value of pixel (y + dy, z + dx) of the flipped
-/// picture. pictures: (M, H, W, C) u8; all_labels: (M) i32; indices: (N) i32 in [0, M); key: (4) i32 {seed
-/// low, seed high, epoch, 0}, in device memory because it changes while a captured step does not; x: (N, H,
-/// W, C) storage dtype (f64 in the reference); labels: (N) i32. mean and inverse_std hold up to 4 channels.
-/// All rows give the same bits for the same dtype. Indices are trusted: a kernel cannot throw.
+/// picture. pictures: (M, H, W, C) u8; all_labels: (M) i32; order: (L) i32 in [0, M); batch: (4) i32 {seed
+/// low, seed high, epoch, first} with first in [0, L - N]; x: (N, H, W, C) storage dtype (f64 in the
+/// reference); labels: (N) i32. mean and inverse_std hold up to 4 channels. All rows give the same bits for
+/// the same dtype. Order and batch are trusted: a kernel cannot throw.
 struct AugmentParams {
-  std::int64_t pictures, n, h, w, c;
+  std::int64_t pictures, order;  // M and L
+  std::int64_t n, h, w, c;
   bool flip = true;
   std::int64_t crop_padding = 4;  // 0: no crop
   float mean[4] = {0, 0, 0, 0};
@@ -30,7 +33,7 @@ struct AugmentParams {
 struct AugmentRow : Row {
   bool (*supports)(const AugmentParams&);
   void (*forward)(Context&, const AugmentParams&, ConstTensorView pictures, ConstTensorView all_labels,
-                  ConstTensorView indices, ConstTensorView key, TensorView x, TensorView labels);
+                  ConstTensorView order, ConstTensorView batch, TensorView x, TensorView labels);
 };
 
 /// Every implementation, in order of preference.
@@ -50,7 +53,7 @@ extern const AugmentRow augment_row;
 }
 
 void augment_forward(Context& context, const AugmentParams& params, ConstTensorView pictures,
-                     ConstTensorView all_labels, ConstTensorView indices, ConstTensorView key, TensorView x,
+                     ConstTensorView all_labels, ConstTensorView order, ConstTensorView batch, TensorView x,
                      TensorView labels);
 
 }  // namespace zeroth

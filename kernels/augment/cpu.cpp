@@ -60,14 +60,14 @@ void write_picture(T* to, const std::uint8_t* picture, std::int64_t h, std::int6
 
 template <class T, int kChannels>
 void run(const AugmentParams& params, const std::uint8_t* pictures, const std::int32_t* all_labels,
-         const std::int32_t* indices, const std::int32_t* key, T* x, std::int32_t* labels) {
+         const std::int32_t* order, const std::int32_t* batch, T* x, std::int32_t* labels) {
   const Table<T, kChannels> table(params);
   const std::int64_t elements = params.h * params.w * kChannels;
   parallel_for(params.n, elements, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t n = begin; n < end; ++n) {
-      const std::int64_t index = indices[n];
+      const std::int64_t index = order[batch[3] + n];
       labels[n] = all_labels[index];
-      const AugmentDraw draw = draw_augmentation(key, static_cast<std::uint64_t>(index), params.flip,
+      const AugmentDraw draw = draw_augmentation(batch, static_cast<std::uint64_t>(index), params.flip,
                                                  static_cast<std::int32_t>(params.crop_padding));
       write_picture(x + n * elements, pictures + index * elements, params.h, params.w, draw, table);
     }
@@ -79,14 +79,14 @@ bool supports(const AugmentParams& params) {
 }
 
 void forward(Context&, const AugmentParams& params, ConstTensorView pictures, ConstTensorView all_labels,
-             ConstTensorView indices, ConstTensorView key, TensorView x, TensorView labels) {
+             ConstTensorView order, ConstTensorView batch, TensorView x, TensorView labels) {
   dispatch_storage(params.dtype, [&]<class T>(TypeTag<T>) {
     const auto chosen = params.c == 1   ? run<T, 1>
                         : params.c == 2 ? run<T, 2>
                         : params.c == 3 ? run<T, 3>
                                         : run<T, 4>;
-    chosen(params, pictures.as<std::uint8_t>(), all_labels.as<std::int32_t>(), indices.as<std::int32_t>(),
-           key.as<std::int32_t>(), x.as<T>(), labels.as<std::int32_t>());
+    chosen(params, pictures.as<std::uint8_t>(), all_labels.as<std::int32_t>(), order.as<std::int32_t>(),
+           batch.as<std::int32_t>(), x.as<T>(), labels.as<std::int32_t>());
   });
 }
 

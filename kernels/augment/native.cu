@@ -16,15 +16,15 @@ constexpr int kThreads = 256;
 
 template <class T, int kChannels, int kPack>
 __global__ void __launch_bounds__(kThreads)
-    augment_kernel(const std::uint8_t* pictures, const std::int32_t* all_labels, const std::int32_t* indices,
-                   const std::int32_t* key, T* x, std::int32_t* labels,
+    augment_kernel(const std::uint8_t* pictures, const std::int32_t* all_labels, const std::int32_t* order,
+                   const std::int32_t* batch, T* x, std::int32_t* labels,
                    const __grid_constant__ AugmentParams params) {
   const int h = static_cast<int>(params.h), w = static_cast<int>(params.w);
   const int elements = h * w * kChannels;
   for (std::int64_t n = blockIdx.x; n < params.n; n += gridDim.x) {
-    const std::int64_t index = indices[n];
+    const std::int64_t index = order[batch[3] + n];
     if (threadIdx.x == 0) labels[n] = all_labels[index];
-    const AugmentDraw draw = draw_augmentation(key, static_cast<std::uint64_t>(index), params.flip,
+    const AugmentDraw draw = draw_augmentation(batch, static_cast<std::uint64_t>(index), params.flip,
                                                static_cast<std::int32_t>(params.crop_padding));
     const std::uint8_t* picture = pictures + index * elements;
     for (int i = static_cast<int>(threadIdx.x) * kPack; i < elements; i += kThreads * kPack) {
@@ -53,12 +53,12 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class T, int kChannels>
 void run(Context& context, const AugmentParams& params, ConstTensorView pictures, ConstTensorView all_labels,
-         ConstTensorView indices, ConstTensorView key, TensorView x, TensorView labels) {
+         ConstTensorView order, ConstTensorView batch, TensorView x, TensorView labels) {
   // Packs are possible only where every picture of x starts on 16 bytes.
   const bool whole_packs = params.h * params.w * kChannels % kPackSize<T> == 0;
   launch(whole_packs ? augment_kernel<T, kChannels, kPackSize<T>> : augment_kernel<T, kChannels, 1>,
          dim3(blocks_for(params.n, 1)), dim3(kThreads), 0, context.stream(), pictures.as<std::uint8_t>(),
-         all_labels.as<std::int32_t>(), indices.as<std::int32_t>(), key.as<std::int32_t>(), x.as<T>(),
+         all_labels.as<std::int32_t>(), order.as<std::int32_t>(), batch.as<std::int32_t>(), x.as<T>(),
          labels.as<std::int32_t>(), params);
 }
 
@@ -67,7 +67,7 @@ bool supports(const AugmentParams& params) {
 }
 
 void forward(Context& context, const AugmentParams& params, ConstTensorView pictures,
-             ConstTensorView all_labels, ConstTensorView indices, ConstTensorView key, TensorView x,
+             ConstTensorView all_labels, ConstTensorView order, ConstTensorView batch, TensorView x,
              TensorView labels) {
   if (params.n == 0) return;
   dispatch_storage(params.dtype, [&]<class T>(TypeTag<T>) {
@@ -75,7 +75,7 @@ void forward(Context& context, const AugmentParams& params, ConstTensorView pict
                         : params.c == 2 ? run<T, 2>
                         : params.c == 3 ? run<T, 3>
                                         : run<T, 4>;
-    chosen(context, params, pictures, all_labels, indices, key, x, labels);
+    chosen(context, params, pictures, all_labels, order, batch, x, labels);
   });
 }
 

@@ -10,15 +10,15 @@ bool supports(const AugmentParams& params) {
 }
 
 void forward(Context&, const AugmentParams& params, ConstTensorView pictures_view, ConstTensorView all_labels,
-             ConstTensorView indices, ConstTensorView key, TensorView x_view, TensorView labels) {
+             ConstTensorView order, ConstTensorView batch, TensorView x_view, TensorView labels) {
   dispatch_reference(params.dtype, [&]<class T>(TypeTag<T>) {
     const std::int64_t h = params.h, w = params.w, c = params.c;
     T* x = x_view.as<T>();
     for (std::int64_t n = 0; n < params.n; ++n) {
-      const std::int64_t index = indices.as<std::int32_t>()[n];
+      const std::int64_t index = order.as<std::int32_t>()[batch.as<std::int32_t>()[3] + n];
       labels.as<std::int32_t>()[n] = all_labels.as<std::int32_t>()[index];
       const std::uint8_t* picture = pictures_view.as<std::uint8_t>() + index * h * w * c;
-      const AugmentDraw draw = draw_augmentation(key.as<std::int32_t>(), static_cast<std::uint64_t>(index),
+      const AugmentDraw draw = draw_augmentation(batch.as<std::int32_t>(), static_cast<std::uint64_t>(index),
                                                  params.flip, static_cast<std::int32_t>(params.crop_padding));
       for (std::int64_t row = 0; row < h; ++row)
         for (std::int64_t column = 0; column < w; ++column)

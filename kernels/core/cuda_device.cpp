@@ -73,11 +73,13 @@ class CudaBackend final : public DeviceBackend {
   }
   void copy_to_device(void* to, const void* from, std::size_t bytes, Stream stream) const override {
     activate(stream.device);
+    if (is_capturing(stream)) fail_in_capture("a copy from the host");
     ZEROTH_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, handle_of(stream)));
     finish(stream);
   }
   void copy_to_host(void* to, const void* from, std::size_t bytes, Stream stream) const override {
     activate(stream.device);
+    if (is_capturing(stream)) fail_in_capture("a copy to the host");
     ZEROTH_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, handle_of(stream)));
     finish(stream);
   }
@@ -109,6 +111,38 @@ class CudaBackend final : public DeviceBackend {
     float milliseconds = 0.0f;
     ZEROTH_CUDA_CHECK(cudaEventElapsedTime(&milliseconds, event_of(begin), event_of(end)));
     return milliseconds;
+  }
+
+  std::string why_no_capture() const override { return ""; }
+  // Thread-local: what other threads do with the device is no matter of this capture.
+  void begin_capture(Stream stream) const override {
+    activate(stream.device);
+    ZEROTH_CUDA_CHECK(cudaStreamBeginCapture(handle_of(stream), cudaStreamCaptureModeThreadLocal));
+  }
+  bool is_capturing(Stream stream) const override {
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    ZEROTH_CUDA_CHECK(cudaStreamIsCapturing(handle_of(stream), &status));
+    return status != cudaStreamCaptureStatusNone;
+  }
+  void* end_capture(Stream stream) const override {
+    activate(stream.device);
+    cudaGraph_t recorded = nullptr;
+    ZEROTH_CUDA_CHECK(cudaStreamEndCapture(handle_of(stream), &recorded));
+    cudaGraphExec_t graph = nullptr;
+    const cudaError_t status = cudaGraphInstantiate(&graph, recorded, 0);
+    cudaGraphDestroy(recorded);
+    check(status, "cudaGraphInstantiate(&graph, recorded, 0)", __FILE__, __LINE__);
+    cudaGraphUpload(graph, handle_of(stream));  // else the first launch does it
+    return graph;
+  }
+  void launch_graph(void* graph, Stream stream) const override {
+    activate(stream.device);
+    if (is_capturing(stream)) fail_in_capture("a launch of a graph");
+    ZEROTH_CUDA_CHECK(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), handle_of(stream)));
+    finish(stream);
+  }
+  void destroy_graph(void* graph) const noexcept override {
+    cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph));
   }
 
  private:

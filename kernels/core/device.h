@@ -26,13 +26,14 @@ Device parse_device(const std::string& text);
 /// returns. A handle; OwnedStream owns one.
 struct Stream {
   void* handle = nullptr;
-  int device = 0;            ///< index of the device that it belongs to
-  bool synchronous = false;  ///< wait after every piece of work, so that a fault names the kernel it came from
+  int device = 0;  ///< index of the device that it belongs to
+  bool synchronous =
+      false;  ///< wait after every piece of work, so that a fault names the kernel it came from
 };
 
-/// Memory, order and time of one kind of device. Each call makes the device current that it is about, so that one
-/// thread may use several. Host pointers passed to the asynchronous copies must stay valid until the stream has
-/// been synchronised. Owners of what is handed out here are in device_resources.h.
+/// Memory, order and time of one kind of device. Each call makes the device current that it is about, so that
+/// one thread may use several. Host pointers passed to the asynchronous copies must stay valid until the
+/// stream has been synchronised. Owners of what is handed out here are in device_resources.h.
 class DeviceBackend {
  public:
   virtual ~DeviceBackend() = default;
@@ -41,6 +42,9 @@ class DeviceBackend {
 
   /// Throws Error(device) where there is no such device, or its kernels were not compiled.
   virtual Stream create_stream(int device_index) const = 0;
+  /// A stream for work beside that of another one. simt puts its work off until somebody waits for it, so
+  /// that a wait that is missing shows in the results.
+  virtual Stream create_side_stream(int device_index) const { return create_stream(device_index); }
   virtual void destroy_stream(Stream stream) const noexcept = 0;
   /// Waits until the work queued on a stream is done. Throws Error(runtime) when any of it failed.
   virtual void synchronize(Stream stream) const = 0;
@@ -67,7 +71,29 @@ class DeviceBackend {
   virtual void queue_wait(Stream stream, void* event) const = 0;
   /// Milliseconds between two recorded events that have been passed.
   virtual double milliseconds_between(void* begin, void* end) const = 0;
+
+  // Capture: what a thread queues on a stream, and on streams that wait for its events, is recorded instead
+  // of run, with its addresses and arguments as they are, and can be launched as a whole, again and again.
+  // While a thread captures, it may not wait for the work, allocate or free memory, or copy from or to the
+  // host: such calls throw Error(runtime) and may spoil the capture. CapturedGraph (device_resources.h) owns
+  // the result.
+
+  /// Empty where work can be captured; else why not.
+  virtual std::string why_no_capture() const = 0;
+  /// Throws Error(runtime) where the stream is captured already, or nothing can be captured.
+  virtual void begin_capture(Stream stream) const = 0;
+  /// Whether what is queued on the stream is being captured.
+  virtual bool is_capturing(Stream stream) const = 0;
+  /// Ends the capture that was begun on this stream, in any case, and makes the graph ready to launch. Throws
+  /// Error(runtime) where none was begun, it was spoilt, or another stream was drawn in and not waited for.
+  virtual void* end_capture(Stream stream) const = 0;
+  /// Queues all work of the graph. Throws Error(runtime) on a stream that is being captured.
+  virtual void launch_graph(void* graph, Stream stream) const = 0;
+  virtual void destroy_graph(void* graph) const noexcept = 0;
 };
+
+/// Throws Error(runtime): `what` ("a read-back") was tried while work is captured.
+[[noreturn]] void fail_in_capture(const std::string& what);
 
 /// The backend of a kind. Throws Error(device), saying why, where this build or machine has none.
 const DeviceBackend& backend(DeviceKind kind);

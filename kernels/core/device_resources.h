@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <utility>
 
@@ -13,8 +14,12 @@ namespace zeroth {
 
 class OwnedStream {
  public:
-  OwnedStream(const DeviceBackend& backend, int device_index)
-      : backend_(&backend), stream_(backend.create_stream(device_index)) {}
+  enum class Kind : std::uint8_t { main, side };
+
+  OwnedStream(const DeviceBackend& backend, int device_index, Kind kind = Kind::main)
+      : backend_(&backend),
+        stream_(kind == Kind::side ? backend.create_side_stream(device_index)
+                                   : backend.create_stream(device_index)) {}
   ~OwnedStream() { backend_->destroy_stream(stream_); }
   OwnedStream(const OwnedStream&) = delete;
   OwnedStream& operator=(const OwnedStream&) = delete;
@@ -52,6 +57,45 @@ class Event {
  private:
   const DeviceBackend* backend_;
   void* event_;
+};
+
+/// Work that was captured once and is launched as a whole. What its kernels read and write must stay where it
+/// is.
+class CapturedGraph {
+ public:
+  /// Captures what `queue` queues on the stream, and on streams forked from it and joined again. Nothing of
+  /// it has run then. Throws Error(runtime) where the backend cannot, and what `queue` throws; the stream
+  /// captures no more then.
+  template <class Queue>
+  CapturedGraph(const DeviceBackend& backend, Stream stream, Queue&& queue) : backend_(&backend) {
+    backend.begin_capture(stream);
+    try {
+      queue();
+    } catch (...) {
+      abandon(stream);
+      throw;
+    }
+    graph_ = backend.end_capture(stream);
+  }
+  ~CapturedGraph() {
+    if (graph_ != nullptr) backend_->destroy_graph(graph_);
+  }
+  CapturedGraph(CapturedGraph&& other) noexcept
+      : backend_(other.backend_), graph_(std::exchange(other.graph_, nullptr)) {}
+  CapturedGraph& operator=(CapturedGraph&&) = delete;
+
+  void launch(Stream stream) const { backend_->launch_graph(graph_, stream); }
+
+ private:
+  void abandon(Stream stream) const noexcept {
+    try {
+      backend_->destroy_graph(backend_->end_capture(stream));
+    } catch (...) {  // spoilt, as was to be expected
+    }
+  }
+
+  const DeviceBackend* backend_;
+  void* graph_ = nullptr;
 };
 
 /// A block of device memory.

@@ -5,13 +5,14 @@
 
 #include "kernels/core/cuda_device.h"
 #include "kernels/core/error.h"
+#include "kernels/simt/stream.h"
 
 namespace zeroth {
 
 namespace {
 
-/// The memory of cpu and simt: work is done when a call returns, so streams are null and copies are plain.
-class HostBackend final : public DeviceBackend {
+/// The cpu: work is done when a call returns, so streams are null and copies are plain.
+class HostBackend : public DeviceBackend {
  public:
   void activate(int) const override {}
   Stream create_stream(int) const override { return {}; }
@@ -50,6 +51,15 @@ class HostBackend final : public DeviceBackend {
     return std::chrono::duration<double, std::milli>(*time_of(end) - *time_of(begin)).count();
   }
 
+  std::string why_no_capture() const override {
+    return "the CPU's work is done when it is queued, and cannot be captured";
+  }
+  void begin_capture(Stream) const override { fail(ErrorKind::runtime, why_no_capture()); }
+  bool is_capturing(Stream) const override { return false; }
+  void* end_capture(Stream) const override { fail(ErrorKind::runtime, "a capture ends that was not begun"); }
+  void launch_graph(void*, Stream) const override { fail(ErrorKind::runtime, why_no_capture()); }
+  void destroy_graph(void*) const noexcept override {}
+
  private:
   using Clock = std::chrono::steady_clock;
   static Clock::time_point* time_of(void* event) { return static_cast<Clock::time_point*>(event); }
@@ -60,11 +70,100 @@ class HostBackend final : public DeviceBackend {
   }
 };
 
+/// The host that runs CUDA kernels: its memory is the host's, its streams can be captured, and those beside
+/// others put their work off (kernels/simt/stream.h).
+class SimtBackend final : public HostBackend {
+ public:
+  Stream create_stream(int) const override { return stream_of(false); }
+  Stream create_side_stream(int) const override { return stream_of(true); }
+  void destroy_stream(Stream stream) const noexcept override {
+    delete static_cast<std::shared_ptr<simt::WorkQueue>*>(stream.handle);
+  }
+  void synchronize(Stream stream) const override {
+    if (stream.handle != nullptr) queue_of(stream).synchronize();
+  }
+
+  void* allocate(int device_index, std::size_t bytes) const override {
+    simt::WorkQueue::refuse_in_capture("an allocation");
+    return HostBackend::allocate(device_index, bytes);
+  }
+  void release(int device_index, void* data) const noexcept override {
+    simt::WorkQueue::spoil_capture("a release of memory");
+    HostBackend::release(device_index, data);
+  }
+
+  void fill_zero(void* data, std::size_t bytes, Stream stream) const override {
+    add(stream, [this, data, bytes] { HostBackend::fill_zero(data, bytes, {}); });
+  }
+  void copy_to_device(void* to, const void* from, std::size_t bytes, Stream stream) const override {
+    simt::WorkQueue::refuse_in_capture("a copy from the host");
+    copy_on_device(to, from, bytes, stream);
+  }
+  void copy_to_host(void* to, const void* from, std::size_t bytes, Stream stream) const override {
+    simt::WorkQueue::refuse_in_capture("a copy to the host");
+    copy_on_device(to, from, bytes, stream);
+  }
+  void copy_on_device(void* to, const void* from, std::size_t bytes, Stream stream) const override {
+    add(stream, [this, to, from, bytes] { HostBackend::copy_on_device(to, from, bytes, {}); });
+  }
+
+  void* create_event(int) const override { return new simt::Event(); }
+  void destroy_event(void* event) const noexcept override { delete &event_of(event); }
+  void record_event(void* event, Stream stream) const override { queue_of(stream).record(event_of(event)); }
+  void wait_for_event(void* event) const override { simt::WorkQueue::wait_on_host(event_of(event)); }
+  void queue_wait(Stream stream, void* event) const override { queue_of(stream).wait(event_of(event)); }
+  double milliseconds_between(void* begin, void* end) const override {
+    return std::chrono::duration<double, std::milli>(event_of(end).time - event_of(begin).time).count();
+  }
+
+  std::string why_no_capture() const override { return ""; }
+  void begin_capture(Stream stream) const override { queue_of(stream).begin_capture(); }
+  bool is_capturing(Stream stream) const override {
+    return stream.handle != nullptr && queue_of(stream).capturing();
+  }
+  void* end_capture(Stream stream) const override {
+    return new std::shared_ptr<simt::Graph>(queue_of(stream).end_capture());
+  }
+  void launch_graph(void* graph, Stream stream) const override {
+    simt::WorkQueue::refuse_in_capture("a launch of a graph");
+    add(stream, [graph = *static_cast<std::shared_ptr<simt::Graph>*>(graph)] {
+      for (const simt::Work& work : graph->work) work();
+    });
+  }
+  void destroy_graph(void* graph) const noexcept override {
+    delete static_cast<std::shared_ptr<simt::Graph>*>(graph);
+  }
+
+ private:
+  static Stream stream_of(bool side) {
+    return {new std::shared_ptr<simt::WorkQueue>(std::make_shared<simt::WorkQueue>(side)), 0, false};
+  }
+  static simt::WorkQueue& queue_of(Stream stream) { return simt::WorkQueue::of(stream.handle); }
+  static simt::Event& event_of(void* event) { return *static_cast<simt::Event*>(event); }
+
+  template <class Body>
+  static void add(Stream stream, Body&& body) {
+    if (stream.handle == nullptr || queue_of(stream).immediate())
+      body();
+    else
+      queue_of(stream).add(std::forward<Body>(body));
+  }
+};
+
 }  // namespace
 
 const DeviceBackend& backend(DeviceKind kind) {
-  static const HostBackend host;
-  return kind == DeviceKind::cuda ? cuda_native::device_backend() : host;
+  static const HostBackend cpu;
+  static const SimtBackend simt;
+  switch (kind) {
+    case DeviceKind::cpu:
+      return cpu;
+    case DeviceKind::simt:
+      return simt;
+    case DeviceKind::cuda:
+      return cuda_native::device_backend();
+  }
+  fail(ErrorKind::usage, "no such kind of device");
 }
 
 }  // namespace zeroth

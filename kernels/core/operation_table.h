@@ -26,12 +26,14 @@ struct RowInfo {
 namespace detail {
 [[noreturn]] void fail_no_row(const Context& context, std::string_view operation, const std::string& rows,
                               const std::string& problem);
-}
+[[noreturn]] void fail_row_in_capture(std::string_view operation, const char* row);
+}  // namespace detail
 
-/// The first row for the context's device that supports the problem, or the one chosen with --impl; the device
-/// is made current, as rows that call libraries expect. A reference row (device cpu) also serves simt, whose
-/// memory is the host's, when it is chosen by name. Throws Error(usage) listing the rows there are when none
-/// fits. `supports(row)` says whether a row takes this problem; `describe()` names it.
+/// The first row for the context's device that supports the problem, or the one chosen with --impl; the
+/// device is made current, as rows that call libraries expect. A reference row (device cpu) also serves simt,
+/// whose memory is the host's, when it is chosen by name; as it computes at once, Error(runtime) is thrown
+/// where work is captured. Throws Error(usage) listing the rows there are when none fits. `supports(row)`
+/// says whether a row takes this problem; `describe()` names it.
 template <class RowType, class Supports, class Describe>
 const RowType& select_row(const Context& context, std::string_view operation, std::span<const RowType> rows,
                           Supports&& supports, Describe&& describe) {
@@ -41,7 +43,10 @@ const RowType& select_row(const Context& context, std::string_view operation, st
   for (const RowType& row : rows) {
     const bool here = row.device == device ||
                       (chosen != nullptr && device == DeviceKind::simt && row.device == DeviceKind::cpu);
-    if (here && (chosen == nullptr || *chosen == row.name) && supports(row)) return row;
+    if (!here || (chosen != nullptr && *chosen != row.name) || !supports(row)) continue;
+    if (device == DeviceKind::simt && row.device == DeviceKind::cpu && context.capturing())
+      detail::fail_row_in_capture(operation, row.name);
+    return row;
   }
   std::string names;
   for (const RowType& row : rows)

@@ -21,6 +21,7 @@ StagingRing::~StagingRing() {
 }
 
 void StagingRing::upload(void* to, std::span<const std::byte> from, Stream stream) {
+  if (backend_.is_capturing(stream)) fail_in_capture("an upload");
   for (std::size_t begin = 0; begin < from.size(); begin += kSlotBytes) {
     const std::span<const std::byte> piece = from.subspan(begin, std::min(kSlotBytes, from.size() - begin));
     std::byte* slot = memory_.bytes().data() + next_ * kSlotBytes;

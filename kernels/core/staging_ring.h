@@ -20,8 +20,8 @@ class StagingRing {
   ~StagingRing();
 
   /// Queues a copy to `to` in device memory. `from` may change as soon as the call returns. Larger values go
-  /// in pieces. Not for a stream that is being captured: a replayed copy would fetch what lies in the slot
-  /// then.
+  /// in pieces. Throws Error(runtime) where the stream is being captured: a replayed copy would fetch what
+  /// lies in the slot then.
   void upload(void* to, std::span<const std::byte> from, Stream stream);
 
  private:

@@ -8,6 +8,7 @@
 
 #include "kernels/core/device.h"
 #include "kernels/simt/runtime.h"
+#include "kernels/simt/stream.h"
 
 // The array sits in a local struct so that attributes such as __align__(16) may stand before the type.
 #define ZEROTH_SHARED(type, name, extents)                                                       \
@@ -31,12 +32,15 @@ inline T* dynamic_shared() {
 
 /// A stream, and the line of the launch that names it.
 struct LaunchStream {
+  void* handle;
   simt::Site site;
-  LaunchStream(Stream, const char* file = __builtin_FILE(), int line = __builtin_LINE()) : site{file, line} {}
+  LaunchStream(Stream stream, const char* file = __builtin_FILE(), int line = __builtin_LINE())
+      : handle(stream.handle), site{file, line} {}
 };
 
-/// Runs a kernel to completion; the stream is ignored. Arguments are converted to the kernel's parameter
-/// types. Throws Error(runtime) for what CUDA would refuse and for every fault found inside the kernel.
+/// Runs a kernel to completion, or queues it where the stream's work is captured or put off (stream.h).
+/// Arguments are converted to the kernel's parameter types. Throws Error(runtime) for what CUDA would refuse
+/// and, once it runs, for every fault found inside the kernel.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes,
             LaunchStream stream, Arguments&&... arguments) {
@@ -52,12 +56,19 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t sh
     const Bound& call = *static_cast<const Bound*>(data);
     std::apply(call.kernel, call.values);
   };
-  request.arguments = &bound;
   request.grid = grid;
   request.block = block;
   request.shared_bytes = shared_bytes;
   request.site = stream.site;
-  simt::run(request);
+  simt::check_launch(request);
+  auto run = [request, bound]() mutable {
+    request.arguments = &bound;
+    simt::run(request);
+  };
+  if (stream.handle == nullptr || simt::WorkQueue::of(stream.handle).immediate())
+    run();
+  else
+    simt::WorkQueue::of(stream.handle).add(run);
 }
 
 }  // namespace zeroth::simt_native

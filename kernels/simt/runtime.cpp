@@ -51,28 +51,6 @@ Scheduler& scheduler(const char* what, Site site) {
   return running;
 }
 
-void check_launch(const LaunchRequest& request) {
-  const auto refuse = [&](const std::string& why) {
-    throw Error(ErrorKind::runtime, "simt: kernel launch: " + why + " [kernel " +
-                                        function_name(request.kernel) + ", launched at " +
-                                        to_string(request.site) + "]");
-  };
-  const dim3 grid = request.grid, block = request.block;
-  const std::string extents = "block " + to_string(block) + ", grid " + to_string(grid);
-  if (request.kernel == nullptr)
-    throw Error(ErrorKind::runtime, "simt: kernel launch: null kernel at " + to_string(request.site));
-  if (block.x == 0 || block.y == 0 || block.z == 0 || grid.x == 0 || grid.y == 0 || grid.z == 0)
-    refuse("an extent is zero: " + extents);
-  if (block.x > 1024 || block.y > 1024 || block.z > 64 ||
-      std::uint64_t{block.x} * block.y * block.z > kMaxBlockThreads)
-    refuse("more than 1024 threads in a block, or 64 along z: " + extents);
-  if (grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
-    refuse("more than 2147483647 blocks along x, or 65535 along y or z: " + extents);
-  if (request.shared_bytes > SharedMemory::kBlockLimit)
-    refuse("dynamic shared memory of " + std::to_string(request.shared_bytes) + " bytes, more than 227 KB");
-  if (Scheduler::of_this_thread().active()) refuse("from inside a kernel, which is not supported");
-}
-
 }  // namespace
 
 void set_thread_order(Order order, std::uint64_t seed) {
@@ -136,6 +114,28 @@ void* shared_array(const SharedDeclaration& declaration) {
 
 void* dynamic_shared_memory() {
   return scheduler("dynamic shared memory", {}).shared().dynamic();
+}
+
+void check_launch(const LaunchRequest& request) {
+  const auto refuse = [&](const std::string& why) {
+    throw Error(ErrorKind::runtime, "simt: kernel launch: " + why + " [kernel " +
+                                        function_name(request.kernel) + ", launched at " +
+                                        to_string(request.site) + "]");
+  };
+  const dim3 grid = request.grid, block = request.block;
+  const std::string extents = "block " + to_string(block) + ", grid " + to_string(grid);
+  if (request.kernel == nullptr)
+    throw Error(ErrorKind::runtime, "simt: kernel launch: null kernel at " + to_string(request.site));
+  if (block.x == 0 || block.y == 0 || block.z == 0 || grid.x == 0 || grid.y == 0 || grid.z == 0)
+    refuse("an extent is zero: " + extents);
+  if (block.x > 1024 || block.y > 1024 || block.z > 64 ||
+      std::uint64_t{block.x} * block.y * block.z > kMaxBlockThreads)
+    refuse("more than 1024 threads in a block, or 64 along z: " + extents);
+  if (grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
+    refuse("more than 2147483647 blocks along x, or 65535 along y or z: " + extents);
+  if (request.shared_bytes > SharedMemory::kBlockLimit)
+    refuse("dynamic shared memory of " + std::to_string(request.shared_bytes) + " bytes, more than 227 KB");
+  if (Scheduler::of_this_thread().active()) refuse("from inside a kernel, which is not supported");
 }
 
 void run(const LaunchRequest& request) {

@@ -105,6 +105,9 @@ struct LaunchRequest {
   Site site;
 };
 
+/// Throws Error(runtime), naming the kernel, for dimensions and memory that CUDA refuses.
+void check_launch(const LaunchRequest& request);
+
 /// Runs all blocks to completion. Throws Error(runtime), naming the kernel, for dimensions CUDA refuses and
 /// for faults found inside it; an exception thrown by the kernel itself comes through after all threads have
 /// been unwound.

@@ -1,66 +1,11 @@
 #include "tests/cuda_mock/cuda_mock.h"
 
-#include <cstdlib>
 #include <cstring>
-#include <deque>
-#include <map>
-#include <memory>
-#include <set>
 #include <utility>
 
-using cuda_mock::Machine;
+#include "tests/cuda_mock/mock_state.h"
 
-struct CUstream_st {
-  struct Operation {
-    std::size_t number;
-    std::function<cudaError_t()> run;
-  };
-  int device;
-  std::deque<Operation> queue;
-  std::size_t queued = 0, done = 0;  // numbers of operations
-  bool capturing = false, invalidated = false;
-};
-
-struct CUevent_st {
-  int device;
-  CUstream_st* stream = nullptr;  // of the last record; null before one
-  std::size_t number = 0;
-  bool captured = false;
-  double time = 0.0;
-};
-
-struct CUgraph_st {};
-
-namespace {
-
-constexpr int kRuntime = 13000;
-constexpr std::size_t kPlainSharedBytes = 48 << 10, kMostThreads = 1024;
-
-struct Block {
-  std::size_t bytes;
-  int device;
-};
-
-struct Kernel {
-  const char* name;
-  std::function<std::function<cudaError_t()>(void**)> bind;
-  std::size_t shared_bytes = kPlainSharedBytes;
-};
-
-struct State {
-  Machine machine;
-  std::map<std::byte*, Block> memory, pinned;
-  std::vector<std::unique_ptr<std::byte, decltype(&std::free)>> addresses;  // not handed out twice
-  std::map<CUstream_st*, std::unique_ptr<CUstream_st>> streams;
-  std::map<CUevent_st*, std::unique_ptr<CUevent_st>> events;
-  std::map<const void*, Kernel> kernels;
-  std::set<CUgraph_st*> graphs;
-  std::map<int, cudaError_t> faults;  // of each device, for ever
-  std::map<int, std::size_t> used;
-  cudaError_t last = cudaSuccess;
-  std::size_t waits = 0;
-  double clock = 0.0;
-};
+namespace cuda_mock {
 
 std::unique_ptr<State> state = std::make_unique<State>();
 thread_local int current = 0;
@@ -70,7 +15,6 @@ cudaError_t failed(cudaError_t status) {
   return status;
 }
 
-/// What every call returns that needs a device.
 cudaError_t trouble() {
   if (state->machine.broken != cudaSuccess) return state->machine.broken;
   if (state->machine.driver < kRuntime) return cudaErrorInsufficientDriver;
@@ -79,11 +23,11 @@ cudaError_t trouble() {
   return fault == state->faults.end() ? cudaSuccess : fault->second;
 }
 
-/// In a capture of this thread, calls that may wait for the device are refused and spoil the capture.
 cudaError_t refuse_in_capture() {
   bool capturing = false;
   for (auto& [handle, stream] : state->streams) {
-    if (stream->capturing) capturing = stream->invalidated = true;
+    if (stream->capture != nullptr && stream->capture->thread == std::this_thread::get_id())
+      capturing = stream->capture->invalidated = true;
   }
   return capturing ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
 }
@@ -95,7 +39,6 @@ bool known(CUevent_st* event) {
   return state->events.contains(event);
 }
 
-/// The block that holds [data, data + bytes), or null.
 const Block* find(const std::map<std::byte*, Block>& blocks, const void* data, std::size_t bytes) {
   auto* begin = static_cast<std::byte*>(const_cast<void*>(data));
   auto after = blocks.upper_bound(begin);
@@ -120,10 +63,45 @@ cudaError_t run_until(CUstream_st& stream, std::size_t number) {
 }
 
 cudaError_t enqueue(CUstream_st* stream, std::function<cudaError_t()> run) {
-  if (stream->capturing) return cudaSuccess;  // becomes a node of the graph
+  if (stream->capture != nullptr) {
+    if (stream->capture->invalidated) return failed(cudaErrorStreamCaptureInvalidated);
+    stream->capture->nodes.push_back(std::move(run));
+    ++stream->captured;
+    return cudaSuccess;
+  }
   stream->queue.push_back({++stream->queued, std::move(run)});
   return cudaSuccess;
 }
+
+void start(const Machine& machine) {
+  state = std::make_unique<State>();
+  state->machine = machine;
+  current = 0;
+}
+
+Machine& machine() {
+  return state->machine;
+}
+
+Live live() {
+  return {state->memory.size(), state->pinned.size(), state->streams.size(), state->events.size(),
+          state->graphs.size() + state->executables.size()};
+}
+
+std::size_t waits() {
+  return state->waits;
+}
+
+void add_kernel(const void* function, const char* name,
+                std::function<std::function<cudaError_t()>(void** arguments)> bind) {
+  state->kernels[function] = {name, std::move(bind)};
+}
+
+}  // namespace cuda_mock
+
+using namespace cuda_mock;
+
+namespace {
 
 cudaError_t allocate(std::map<std::byte*, Block>& blocks, void** data, std::size_t bytes) {
   auto* address = static_cast<std::byte*>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
@@ -139,33 +117,6 @@ void finish_all_work() {
 }
 
 }  // namespace
-
-namespace cuda_mock {
-
-void start(const Machine& machine) {
-  state = std::make_unique<State>();
-  state->machine = machine;
-  current = 0;
-}
-
-Machine& machine() {
-  return state->machine;
-}
-
-Live live() {
-  return {state->memory.size(), state->pinned.size(), state->streams.size(), state->events.size()};
-}
-
-std::size_t waits() {
-  return state->waits;
-}
-
-void add_kernel(const void* function, const char* name,
-                std::function<std::function<cudaError_t()>(void** arguments)> bind) {
-  state->kernels[function] = {name, std::move(bind)};
-}
-
-}  // namespace cuda_mock
 
 extern "C" {
 
@@ -188,8 +139,20 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "invalid resource handle";
     case cudaErrorIllegalAddress:
       return "an illegal memory access was encountered";
+    case cudaErrorIllegalState:
+      return "the operation cannot be performed in the present state";
     case cudaErrorStreamCaptureUnsupported:
       return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated:
+      return "operation failed due to a previous error during capture";
+    case cudaErrorStreamCaptureUnmatched:
+      return "capture was not initiated in this stream";
+    case cudaErrorStreamCaptureUnjoined:
+      return "capturing stream has unjoined work";
+    case cudaErrorStreamCaptureIsolation:
+      return "dependency created on uncaptured work in another stream";
+    case cudaErrorCapturedEvent:
+      return "operation not permitted on an event last recorded in a capturing stream";
     case cudaErrorSystemDriverMismatch:
       return "system has unsupported display driver / cuda driver combination";
     default:
@@ -280,6 +243,7 @@ cudaError_t cudaMallocHost(void** data, std::size_t bytes) {
 /// Waits for nothing: a copy that is still queued from this memory faults.
 cudaError_t cudaFreeHost(void* data) {
   if (state->machine.broken != cudaSuccess) return failed(state->machine.broken);
+  if (const cudaError_t status = refuse_in_capture(); status != cudaSuccess) return failed(status);
   return state->pinned.erase(static_cast<std::byte*>(data)) == 1 ? cudaSuccess
                                                                  : failed(cudaErrorInvalidValue);
 }
@@ -322,111 +286,6 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
     if (bytes > 0) std::memcpy(to, from, bytes);
     return cudaSuccess;
   });
-}
-
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
-  if (const cudaError_t status = trouble(); status != cudaSuccess) return failed(status);
-  if (flags != cudaStreamNonBlocking) return failed(cudaErrorInvalidValue);
-  auto created = std::make_unique<CUstream_st>();
-  created->device = current;
-  *stream = created.get();
-  state->streams[*stream] = std::move(created);
-  return cudaSuccess;
-}
-
-cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  if (state->machine.broken != cudaSuccess) return failed(state->machine.broken);
-  if (!known(stream)) return failed(cudaErrorInvalidResourceHandle);
-  run_until(*stream, stream->queued);
-  for (auto& [handle, event] : state->events)
-    if (event->stream == stream) event->stream = nullptr;
-  state->streams.erase(stream);
-  return cudaSuccess;
-}
-
-cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-  if (state->machine.broken != cudaSuccess) return failed(state->machine.broken);
-  if (!known(stream)) return failed(cudaErrorInvalidResourceHandle);
-  if (stream->capturing) return failed(refuse_in_capture());
-  return failed(run_until(*stream, stream->queued));
-}
-
-cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
-  if (const cudaError_t status = trouble(); status != cudaSuccess) return failed(status);
-  if (!known(stream) || !known(event)) return failed(cudaErrorInvalidResourceHandle);
-  CUstream_st* other = event->stream;
-  const std::size_t number = event->number;
-  return enqueue(stream, [=] { return known(other) ? run_until(*other, number) : cudaSuccess; });
-}
-
-cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
-  if (const cudaError_t status = trouble(); status != cudaSuccess) return failed(status);
-  if (!known(stream)) return failed(cudaErrorInvalidResourceHandle);
-  stream->capturing = true;
-  stream->invalidated = false;
-  return cudaSuccess;
-}
-
-cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
-  *graph = nullptr;
-  if (!known(stream) || !stream->capturing) return failed(cudaErrorInvalidResourceHandle);
-  stream->capturing = false;
-  if (stream->invalidated) return failed(cudaErrorStreamCaptureInvalidated);
-  *graph = *state->graphs.insert(new CUgraph_st).first;
-  return cudaSuccess;
-}
-
-cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
-  if (state->graphs.erase(graph) == 0) return failed(cudaErrorInvalidValue);
-  delete graph;
-  return cudaSuccess;
-}
-
-cudaError_t cudaEventCreate(cudaEvent_t* event) {
-  if (const cudaError_t status = trouble(); status != cudaSuccess) return failed(status);
-  auto created = std::make_unique<CUevent_st>();
-  created->device = current;
-  *event = created.get();
-  state->events[*event] = std::move(created);
-  return cudaSuccess;
-}
-
-cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  if (state->machine.broken != cudaSuccess) return failed(state->machine.broken);
-  return state->events.erase(event) == 1 ? cudaSuccess : failed(cudaErrorInvalidResourceHandle);
-}
-
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  if (const cudaError_t status = trouble(); status != cudaSuccess) return failed(status);
-  if (!known(event) || !known(stream) || event->device != stream->device)
-    return failed(cudaErrorInvalidResourceHandle);
-  event->captured = stream->capturing;
-  if (stream->capturing) return cudaSuccess;
-  event->stream = stream;
-  enqueue(stream, [=] {
-    if (known(event)) event->time = state->clock;
-    return cudaSuccess;
-  });
-  event->number = stream->queued;
-  return cudaSuccess;
-}
-
-cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-  if (state->machine.broken != cudaSuccess) return failed(state->machine.broken);
-  if (!known(event)) return failed(cudaErrorInvalidResourceHandle);
-  if (event->captured) return failed(cudaErrorCapturedEvent);
-  return event->stream == nullptr ? cudaSuccess : failed(run_until(*event->stream, event->number));
-}
-
-cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
-  if (const cudaError_t status = trouble(); status != cudaSuccess) return failed(status);
-  for (CUevent_st* event : {begin, end}) {
-    if (!known(event) || event->stream == nullptr || event->device != begin->device)
-      return failed(cudaErrorInvalidResourceHandle);
-    if (event->stream->done < event->number) return failed(cudaErrorNotReady);
-  }
-  *milliseconds = static_cast<float>(end->time - begin->time);
-  return cudaSuccess;
 }
 
 cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribute, int value) {

@@ -29,7 +29,7 @@ Machine& machine();
 
 /// What has been created and not been destroyed.
 struct Live {
-  std::size_t memory, pinned, streams, events;
+  std::size_t memory, pinned, streams, events, graphs;
   bool operator==(const Live&) const = default;
 };
 Live live();

@@ -24,9 +24,11 @@ const Case kCases[] = {
 
 constexpr std::uint64_t kSeed = 0xfedcba9800000123ULL;
 constexpr std::uint32_t kEpoch = 0x80000007u;
+constexpr std::int64_t kFirst = 3;  // entry of the order at which a batch starts
 
 AugmentParams params_of(const Case& test, DType dtype) {
   return {test.pictures,
+          test.n + kFirst + 2,
           test.n,
           test.h,
           test.w,
@@ -42,23 +44,23 @@ double as_i32(std::uint32_t word) {
   return static_cast<double>(static_cast<std::int32_t>(word));
 }
 
-std::vector<double> key_words(std::uint64_t seed, std::uint32_t epoch) {
+std::vector<double> batch_words(std::uint64_t seed, std::uint32_t epoch, std::int64_t first) {
   return {as_i32(static_cast<std::uint32_t>(seed)), as_i32(static_cast<std::uint32_t>(seed >> 32)),
-          as_i32(epoch), 0.0};
+          as_i32(epoch), static_cast<double>(first)};
 }
 
 /// The operands of one batch.
 struct Batch {
   AugmentParams params;
-  Operand pictures, all_labels, indices, key, x, labels;
+  Operand pictures, all_labels, order, place, x, labels;
 
   Batch(Context& context, const AugmentParams& problem, std::uint32_t epoch = kEpoch)
       : params(problem),
         pictures(context, DType::u8, {params.pictures, params.h, params.w, params.c},
                  random_bytes(params.pictures * params.h * params.w * params.c)),
         all_labels(context, DType::i32, {params.pictures}, label_values(params.pictures)),
-        indices(context, DType::i32, {params.n}, index_values()),
-        key(context, DType::i32, {4}, key_words(kSeed, epoch)),
+        order(context, DType::i32, {params.order}, order_values()),
+        place(context, DType::i32, {4}, batch_words(kSeed, epoch, kFirst)),
         x(Operand::unset(context, params.dtype, {params.n, params.h, params.w, params.c})),
         labels(Operand::unset(context, DType::i32, {params.n})) {}
 
@@ -72,17 +74,22 @@ struct Batch {
     for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<double>(1000 + 3 * i);
     return labels;
   }
-  std::vector<double> index_values() const {
-    std::vector<double> chosen(static_cast<std::size_t>(params.n));
+  std::vector<double> order_values() const {
+    std::vector<double> chosen(static_cast<std::size_t>(params.order));
     for (std::size_t i = 0; i < chosen.size(); ++i)
       chosen[i] = static_cast<double>((5 * i + 2) % static_cast<std::size_t>(params.pictures));
     return chosen;
   }
+  /// The pictures that the batch is made of.
+  std::vector<double> indices() const {
+    const std::vector<double> all = order.values();
+    return {all.begin() + kFirst, all.begin() + kFirst + params.n};
+  }
   void run(Context& context, const AugmentRow& row) const {
-    row.forward(context, params, pictures, all_labels, indices, key, x, labels);
+    row.forward(context, params, pictures, all_labels, order, place, x, labels);
   }
   bool intact() const {
-    return pictures.intact() && all_labels.intact() && indices.intact() && key.intact() && x.intact() &&
+    return pictures.intact() && all_labels.intact() && order.intact() && place.intact() && x.intact() &&
            labels.intact();
   }
 };
@@ -94,7 +101,7 @@ std::vector<double> expected_batch(const Batch& batch) {
              c = static_cast<std::size_t>(params.c), padding = static_cast<std::size_t>(params.crop_padding);
   const std::vector<double> bytes = batch.pictures.values();
   std::vector<double> result;
-  for (const double index : batch.indices.values()) {
+  for (const double index : batch.indices()) {
     const PhiloxWords u = philox(kSeed, kEpoch, static_cast<std::uint64_t>(index), RandomUse::augment);
     const bool mirrored = params.flip && u.word[0] % 2 == 1;
     const std::size_t wide = w + 2 * padding,
@@ -139,7 +146,7 @@ TEST_CASE("every augment row makes the batch the contract describes", "[kernels]
         };
         check_close(batch.x.values(), expected, bound);
         std::vector<double> labels;
-        for (const double index : batch.indices.values()) labels.push_back(1000 + 3 * index);
+        for (const double index : batch.indices()) labels.push_back(1000 + 3 * index);
         CHECK(batch.labels.values() == labels);
       });
 }
@@ -167,15 +174,15 @@ TEST_CASE("each epoch draws anew, and every draw occurs", "[kernels][augment]") 
   std::vector<double> bytes(kSize * kSize, 0.0);
   bytes[4 * kSize + 3] = 255.0;
   for_each_row(augment_rows(), [&](Context& context, const AugmentRow& row) {
-    AugmentParams params{1, 1, kSize, kSize, 1, true, 1};
+    AugmentParams params{1, 1, 1, kSize, kSize, 1, true, 1};
     if (!row.supports(params)) return;
     const Operand pictures(context, DType::u8, {1, kSize, kSize, 1}, bytes);
     const Operand label(context, DType::i32, {1}, {0.0}), labels = Operand::unset(context, DType::i32, {1});
     std::set<std::size_t> places;
     for (std::uint32_t epoch = 0; epoch < 200; ++epoch) {
-      const Operand key(context, DType::i32, {4}, key_words(kSeed, epoch));
+      const Operand place(context, DType::i32, {4}, batch_words(kSeed, epoch, 0));
       const Operand x = Operand::unset(context, DType::f32, {1, kSize, kSize, 1});
-      row.forward(context, params, pictures, label, label, key, x, labels);
+      row.forward(context, params, pictures, label, label, place, x, labels);
       const std::vector<double> values = x.values();
       places.insert(static_cast<std::size_t>(std::find(values.begin(), values.end(), 1.0) - values.begin()));
     }
@@ -191,34 +198,37 @@ TEST_CASE("augment refuses bad arguments", "[kernels][augment]") {
   Context context({DeviceKind::cpu, 0});
   const AugmentParams good = params_of({10, 4, 8, 8, 3, true, 4}, DType::f32);
   const Batch batch(context, good);
-  const auto call = [&](const AugmentParams& params, ConstTensorView key) {
-    return [&context, &batch, params, key] {
-      augment_forward(context, params, batch.pictures, batch.all_labels, batch.indices, key, batch.x,
+  const auto call = [&](const AugmentParams& params, ConstTensorView place) {
+    return [&context, &batch, params, place] {
+      augment_forward(context, params, batch.pictures, batch.all_labels, batch.order, place, batch.x,
                       batch.labels);
     };
   };
-  CHECK_NOTHROW(call(good, batch.key)());
+  CHECK_NOTHROW(call(good, batch.place)());
   AugmentParams bad = good;
   bad.c = 5;
-  check_usage_error(call(bad, batch.key), "augment: pictures have 5 channels, expected 1 to 4");
+  check_usage_error(call(bad, batch.place), "augment: pictures have 5 channels, expected 1 to 4");
   bad = good;
   bad.h = 0;
-  check_usage_error(call(bad, batch.key), "augment: a picture of 0 x 8 x 3 is empty or too large");
+  check_usage_error(call(bad, batch.place), "augment: a picture of 0 x 8 x 3 is empty or too large");
   bad = good;
   bad.h = bad.w = 1 << 20;
-  check_usage_error(call(bad, batch.key),
+  check_usage_error(call(bad, batch.place),
                     "augment: a picture of 1048576 x 1048576 x 3 is empty or too large");
   bad = good;
   bad.crop_padding = -1;
-  check_usage_error(call(bad, batch.key), "augment: crop_padding is -1, expected 0 to 32767");
+  check_usage_error(call(bad, batch.place), "augment: crop_padding is -1, expected 0 to 32767");
   bad = good;
   bad.pictures = 0;
-  check_usage_error(call(bad, batch.key), "augment: the data set has no pictures");
+  check_usage_error(call(bad, batch.place), "augment: the data set has no pictures");
   bad = good;
-  bad.n = 5;
-  check_usage_error(call(bad, batch.key), "augment: indices has shape (4), expected (5)");
-  check_usage_error(call(good, TensorView()), "augment: key is missing");
+  bad.order = 10;
+  check_usage_error(call(bad, batch.place), "augment: order has shape (9), expected (10)");
+  bad = good;
+  bad.n = 10;
+  check_usage_error(call(bad, batch.place), "augment: a batch of 10 pictures from an order of 9");
+  check_usage_error(call(good, TensorView()), "augment: batch is missing");
   bad = good;
   bad.dtype = DType::f64;
-  check_usage_error(call(bad, batch.key), "augment: x has dtype f32, expected f64");
+  check_usage_error(call(bad, batch.place), "augment: x has dtype f32, expected f64");
 }

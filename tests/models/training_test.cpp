@@ -1,74 +1,16 @@
-#include <bit>
 #include <cstring>
 #include <numeric>
 
-#include "engine/trainer.h"
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/core/philox.h"
 #include "kernels/relu/relu.h"
 #include "kernels/residual/residual.h"
-#include "models/resnet.h"
-#include "tests/catch.h"
+#include "tests/models/small_training.h"
 
 using namespace zeroth;
 
 namespace {
-
-PictureSet random_pictures(Context& context, std::int64_t count, std::int64_t side) {
-  std::vector<std::uint8_t> pixels(static_cast<std::size_t>(count * side * side * 3));
-  for (std::size_t i = 0; i < pixels.size(); ++i)
-    pixels[i] = static_cast<std::uint8_t>(philox(11, 0, i, RandomUse::test).word[0] >> 24);
-  std::vector<std::int32_t> labels(static_cast<std::size_t>(count));
-  for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<std::int32_t>(i % 10);
-  return {Tensor::from_host<std::uint8_t>(context, {count, side, side, 3}, pixels),
-          Tensor::from_host<std::int32_t>(context, {count}, labels), 10};
-}
-
-TrainerConfig small_config() {
-  TrainerConfig config;
-  config.batch_size = 16;
-  config.rates.fill({0.05, 5e-4});
-  config.mean = {0.5, 0.5, 0.5, 0.0};
-  config.std = {0.25, 0.25, 0.25, 1.0};
-  config.seed = 3;
-  return config;
-}
-
-/// A ReZero network of depth 8 on 8 x 8 pictures, and everything that trains it.
-struct SmallTraining {
-  Context context;
-  ResNet network;
-  Trainer trainer;
-
-  explicit SmallTraining(const TrainerConfig& config, std::int64_t pictures = 64, DType working = DType::f32,
-                         DeviceKind device = DeviceKind::cpu)
-      : context({device, 0}),
-        network(small_network()),
-        trainer(context, materialised(network, context, working), random_pictures(context, pictures, 8),
-                config, [pictures](std::uint32_t epoch) {
-                  std::vector<std::int32_t> order(static_cast<std::size_t>(pictures));
-                  std::iota(order.begin(), order.end(), 0);
-                  std::rotate(order.begin(), order.begin() + epoch % 5, order.end());
-                  return order;
-                }) {}
-
-  static ResNetConfig small_network() {
-    ResNetConfig config = resnet_config("rezero-resnet8");
-    config.height = config.width = 8;
-    return config;
-  }
-  static ResNet& materialised(ResNet& network, Context& context, DType working) {
-    network.store().materialise(context, 5, working);
-    return network;
-  }
-
-  std::vector<std::vector<float>> values() const {
-    std::vector<std::vector<float>> all;
-    for (const NamedTensor& tensor : trainer.tensors()) all.push_back(tensor.value.to_host<float>(context));
-    return all;
-  }
-};
 
 bool same_bits(const Context& context, const Tensor& a, const Tensor& b) {
   const auto left = a.to_host<float>(context), right = b.to_host<float>(context);
@@ -96,13 +38,7 @@ TEST_CASE("a resumed training computes the bits of an uninterrupted one", "[trai
     SmallTraining whole(config), start(config), rest(config);
     for (int step = 0; step < 11; ++step) whole.trainer.step();
     for (int step = 0; step < 7; ++step) start.trainer.step();  // in the middle of an epoch of 4 steps
-    const std::vector<NamedTensor> from = start.trainer.tensors(), to = rest.trainer.tensors();
-    for (std::size_t i = 0; i < from.size(); ++i) {
-      REQUIRE(from[i].name == to[i].name);
-      const auto elements = from[i].value.to_host<float>(start.context);
-      to[i].value.copy_from(rest.context, std::as_bytes(std::span(elements)));
-    }
-    rest.trainer.resume_at(7);
+    rest.continue_from(start, 7);
     for (int step = 7; step < 11; ++step) rest.trainer.step();
     CHECK(whole.values() == rest.values());
   }
@@ -161,12 +97,7 @@ TEST_CASE("a training resumed in mixed precision computes the same bits", "[trai
   SmallTraining whole(config, 64, DType::bf16, DeviceKind::simt),
       rest(config, 64, DType::bf16, DeviceKind::simt);
   for (int step = 0; step < 3; ++step) whole.trainer.step();
-  const std::vector<NamedTensor> from = whole.trainer.tensors(), to = rest.trainer.tensors();
-  for (std::size_t i = 0; i < from.size(); ++i) {
-    const auto elements = from[i].value.to_host<float>(whole.context);
-    to[i].value.copy_from(rest.context, std::as_bytes(std::span(elements)));
-  }
-  rest.trainer.resume_at(3);
+  rest.continue_from(whole, 3);
   for (int step = 3; step < 6; ++step) {
     whole.trainer.step();
     rest.trainer.step();
@@ -282,28 +213,4 @@ TEST_CASE("the tape and a hand-written schedule of the same block give the same 
   CHECK(same_bits(context, alpha.gradient, dalpha));
   CHECK(same_bits(context, running_mean, hand_mean));
   CHECK(same_bits(context, running_var, hand_var));
-}
-
-TEST_CASE("steps in planned memory give the bits of eager ones", "[training]") {
-  for (const OptimizerKind kind : {OptimizerKind::sgd, OptimizerKind::adamw}) {
-    TrainerConfig config = small_config();
-    config.optimizer.kind = kind;
-    config.schedule = {ScheduleKind::step, {1.5}, 0.1, 0.5, 3.0};
-    SmallTraining eager(config), planned(config);
-    Allocator& allocator = planned.context.allocator();
-    for (int step = 0; step < 10; ++step) {  // over the ends of epochs, which have 4 steps
-      eager.trainer.step();
-      if (step == 1) allocator.begin_recording();
-      if (step > 1) allocator.begin_replay();
-      planned.trainer.step();
-      if (step == 1) allocator.end_recording();
-      if (step > 1) CHECK(allocator.end_replay());
-      if (step > 1) CHECK(allocator.plan()->deviation() == "");
-    }
-    CHECK(eager.values() == planned.values());
-    CHECK(eager.trainer.take_metrics().loss == planned.trainer.take_metrics().loss);
-    CHECK(allocator.plan()->kept() == 0);
-    CHECK(allocator.plan()->bytes() >= allocator.plan()->peak_bytes());
-    CHECK(allocator.plan()->bytes() <= allocator.plan()->peak_bytes() + allocator.plan()->peak_bytes() / 8);
-  }
 }

@@ -18,6 +18,7 @@
 namespace zeroth::cuda_native {
 
 const Conv2dRow conv2d_row = absent_row<Conv2dRow>();
+const Conv2dRow conv2d_mma_row = absent_row<Conv2dRow>("mma");
 const BatchNormRow batch_norm_row = absent_row<BatchNormRow>();
 const BatchNormActRow batch_norm_act_row = absent_row<BatchNormActRow>();
 const ReluRow relu_row = absent_row<ReluRow>();

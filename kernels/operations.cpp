@@ -55,14 +55,15 @@ bool row_serves(const Row& row, DeviceKind kind, bool chosen_by_name) {
 
 void check_implementations(const Context& context) {
   const std::vector<RowInfo> rows = all_rows();
-  for (const auto& [operation, name] : context.chosen_implementations()) {
+  for (const auto& [operation, chosen] : context.chosen_implementations()) {
     std::string here;
-    bool known = false, found = false;
+    bool known = false;
+    std::vector<std::string> missing = chosen;
     for (const RowInfo& info : rows) {
       if (info.operation != operation) continue;
       known = true;
       if (!row_serves(info.row, context.device().kind, true)) continue;
-      found = found || name == info.row.name;
+      std::erase(missing, info.row.name);
       here += (here.empty() ? "" : ", ") + std::string(info.row.name);
     }
     if (!known) {
@@ -70,9 +71,9 @@ void check_implementations(const Context& context) {
       for (const std::string& other : all_operations()) names += (names.empty() ? "" : ", ") + other;
       fail(ErrorKind::usage, fmt::format("--impl: no operation '{}'; there are {}", operation, names));
     }
-    if (!found)
-      fail(ErrorKind::usage, fmt::format("--impl: {} has no row '{}' on {}; there are {}", operation, name,
-                                         name_of(context.device().kind), here));
+    if (!missing.empty())
+      fail(ErrorKind::usage, fmt::format("--impl: {} has no row '{}' on {}; there are {}", operation,
+                                         missing.front(), name_of(context.device().kind), here));
   }
 }
 

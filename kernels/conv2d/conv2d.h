@@ -53,10 +53,10 @@ namespace cpu {
 extern const Conv2dRow conv2d_winograd_row, conv2d_row;
 }
 namespace simt_native {
-extern const Conv2dRow conv2d_row;
+extern const Conv2dRow conv2d_row, conv2d_mma_row;
 }
 namespace cuda_native {
-extern const Conv2dRow conv2d_row;
+extern const Conv2dRow conv2d_row, conv2d_mma_row;
 }
 namespace cudnn {
 extern const Conv2dRow conv2d_row;

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <typeindex>
 #include <unordered_map>
+#include <vector>
 
 #include "kernels/core/allocator.h"
 #include "kernels/core/device.h"
@@ -36,23 +37,28 @@ class Context {
   void activate() const { backend_->activate(device_.index); }
   /// For finding faults: wait after every piece of work, so that an error names the kernel that caused it.
   void set_sync_launches(bool synchronous) { stream_.set_synchronous(synchronous); }
-  /// Whether rows may round the factors of f32 products to TF32, 10 bits of mantissa, for tensor cores. Off at first.
+  /// Whether rows may round the factors of f32 products to TF32, 10 bits of mantissa, for tensor cores. Off
+  /// at first.
   bool tf32() const { return tf32_; }
   void allow_tf32(bool allowed) { tf32_ = allowed; }
 
-  /// Queues a copy of a small host value to device memory; `from` may change as soon as the call returns. Waits
-  /// only when very many are on their way (staging_ring.h). Throws Error(usage) unless the sizes are equal.
+  /// Queues a copy of a small host value to device memory; `from` may change as soon as the call returns.
+  /// Waits only when very many are on their way (staging_ring.h). Throws Error(usage) unless the sizes are
+  /// equal.
   void upload(TensorView to, std::span<const std::byte> from);
 
   /// Scratch memory of at least `bytes`, valid until the next call of scratch() on this context.
   Workspace scratch(std::size_t bytes);
 
-  /// Takes "operation=row"; later calls override earlier ones. Throws Error(usage) when it is not of that
-  /// form. Whether operation and row exist is checked by check_implementations() in kernels/operations.h.
+  /// Takes "operation=row", or "operation=row+row": the first one that takes a problem. Later calls override
+  /// earlier ones. Throws Error(usage) when it is not of that form. Whether operation and rows exist is
+  /// checked by check_implementations() in kernels/operations.h.
   void choose_implementation(const std::string& assignment);
-  /// The row chosen for an operation, or nullptr for the table's own order.
-  const std::string* chosen_implementation(std::string_view operation) const;
-  const std::map<std::string, std::string, std::less<>>& chosen_implementations() const { return chosen_; }
+  /// Names of rows, in order of preference.
+  using RowNames = std::vector<std::string>;
+  /// The rows chosen for an operation, or nullptr for the table's own order.
+  const RowNames* chosen_implementation(std::string_view operation) const;
+  const std::map<std::string, RowNames, std::less<>>& chosen_implementations() const { return chosen_; }
 
   /// State that an implementation keeps between calls (library handles, plan caches), made on first use.
   template <class State>
@@ -70,7 +76,7 @@ class Context {
   std::unique_ptr<StagingRing> staging_;  // made on first use
   Workspace scratch_;
   bool tf32_ = false;
-  std::map<std::string, std::string, std::less<>> chosen_;
+  std::map<std::string, RowNames, std::less<>> chosen_;
   std::unordered_map<std::type_index, std::shared_ptr<void>> states_;
 };
 

@@ -9,6 +9,7 @@
 #include "kernels/avg_pool/avg_pool.h"
 #include "kernels/batch_norm_act/batch_norm_act.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d_stats/conv2d_stats.h"
 #include "kernels/linear/linear.h"
 #include "kernels/max_pool/max_pool.h"
 #include "kernels/reduce/reduce.h"
@@ -26,6 +27,7 @@ std::vector<RowInfo> all_rows() {
     for (const Row& row : rows) all.push_back({operation, row});
   };
   add("conv2d", conv2d_rows());
+  add("conv2d_stats", conv2d_stats_rows());
   add("batch_norm", batch_norm_rows());
   add("batch_norm_act", batch_norm_act_rows());
   add("relu", relu_rows());

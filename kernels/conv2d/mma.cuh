@@ -252,8 +252,7 @@ struct PictureProduct {
 struct NoStatistics {
   template <class Product>
   __device__ void add(const Product&, bool, bool, int) {}
-  template <class Tile>
-  __device__ void finish(int, unsigned char*) {}
+  __device__ void finish(unsigned char*) {}
 };
 
 /// y (=|+=) the convolution of x with the filters w, or, turned, the gradient of a convolution's input, whose
@@ -305,7 +304,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocksPerSm)
         place[half] =
             column < columns && picture < tiling.n ? y + at * Tile::kChannels + first_filter : nullptr;
       }
-      const int rows = min(Tile::kRows, tiling.h - i);
+      const int rows = max(0, min(Tile::kRows, tiling.h - i));
       product.write(place, std::int64_t{tiling.w} * Tile::kChannels, rows, accumulate);
       statistics.add(product, place[0] != nullptr, place[1] != nullptr, rows);
     }
@@ -317,7 +316,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocksPerSm)
       copies.commit();
     }
   }
-  statistics.template finish<Tile>(first_filter, filters);
+  statistics.finish(filters);
 }
 
 /// Blocks for a tiling: as many as an H200 runs at once, each with about as many tiles as the others.

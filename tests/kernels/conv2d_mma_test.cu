@@ -1,5 +1,7 @@
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/conv2d/mma.cuh"
+#include "kernels/conv2d_stats/conv2d_stats.h"
+#include "kernels/conv2d_stats/piece_statistics.cuh"
 #include "tests/kernels/cases.h"
 #include "tests/kernels/rows.h"
 
@@ -9,17 +11,26 @@ namespace {
 
 using namespace zeroth::testing;
 
-/// The convolution of bf16 pictures with so many blocks instead of as many as a GPU runs.
+/// y, the means and the variances of a convolution of bf16 pictures with so many blocks instead of as many as
+/// a GPU runs.
 template <class Tile>
-std::vector<double> with_blocks(const Conv2dParams& a, const Operand& x, const Operand& w, unsigned blocks) {
+Values with_blocks(const Conv2dParams& a, const Operand& x, const Operand& w, unsigned blocks) {
   Context context({DeviceKind::simt, 0});
-  const Operand y = Operand::unset(context, DType::bf16, a.y_shape());
+  const Operand y = Operand::unset(context, DType::bf16, a.y_shape()),
+                moments = Operand::unset(context, DType::f32, {blocks, 2, a.c}),
+                counts = Operand::unset(context, DType::f32, {blocks}),
+                mean = Operand::unset(context, DType::f32, {a.c}),
+                variance = Operand::unset(context, DType::f32, {a.c});
   const PictureTiling tiling = tile_pictures<Tile>(a.n, a.h, a.w);
   CHECK(tiling.tiles > 2 * static_cast<int>(blocks));
-  launch(picture_product_kernel<Tile, bf16, false, NoStatistics>, dim3(blocks), dim3(Tile::kThreads),
+  const StatisticsPieces pieces{moments.view().as<float>(), counts.view().as<float>()};
+  launch(picture_product_kernel<Tile, bf16, false, PieceStatistics<Tile>>, dim3(blocks), dim3(Tile::kThreads),
          shared_bytes<Tile>(tiling), context.stream(), x.view().as<bf16>(), w.view().as<bf16>(),
-         y.view().as<bf16>(), tiling, false, NoStatistics{});
-  return y.values();
+         y.view().as<bf16>(), tiling, false, PieceStatistics<Tile>(pieces));
+  launch(finish_statistics_kernel, dim3(Tile::kChannels / kFinishChannels), dim3(kChannelThreads), 0,
+         context.stream(), pieces, static_cast<int>(blocks), Tile::kChannels,
+         static_cast<double>(a.n * a.h * a.w), mean.view().as<float>(), variance.view().as<float>());
+  return {y.values(), mean.values(), variance.values()};
 }
 
 std::vector<double> numbers(const Shape& shape, std::uint64_t seed) {
@@ -41,10 +52,22 @@ TEST_CASE("a block that goes from tile to tile computes each as it would alone",
     const Operand w(context, a.dtype, a.w_shape(), numbers(a.w_shape(), 2));
     const Operand y = Operand::unset(context, a.dtype, a.y_shape());
     conv2d_forward(context, a, x, w, y, {});
+    Conv2dStatsParams with_moments;
+    static_cast<Conv2dParams&>(with_moments) = a;
+    const Operand mean = Operand::unset(context, DType::f32, {a.c}),
+                  variance = Operand::unset(context, DType::f32, {a.c}),
+                  again = Operand::unset(context, a.dtype, a.y_shape());
+    conv2d_stats_forward(context, with_moments,
+                         {.x = x, .w = w, .y = again, .mean = mean, .variance = variance},
+                         context.scratch(conv2d_stats_workspace(context, with_moments)));
     with_picture_tile(a.c, [&]<class Tile>(Tile) {
       for (const unsigned blocks : {1u, 2u}) {
         INFO(blocks << " blocks");
-        CHECK(with_blocks<Tile>(a, x, w, blocks) == y.values());
+        const Values found = with_blocks<Tile>(a, x, w, blocks);
+        CHECK((found[0] == y.values()));
+        for (std::size_t i = 0; i < 2; ++i)
+          check_close(found[1 + i], (i == 0 ? mean : variance).values(),
+                      [&](std::size_t) { return 64 * 0x1p-24 * (i == 0 ? 1.0 : std::sqrt(9.0 * 64)); });
       }
     });
   }

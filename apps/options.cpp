@@ -280,14 +280,16 @@ void add_machine_settings(TableBuilder& table) {
   sync_launches.recorded = sync_launches.in_checkpoint = false;
   Setting& impl = table.add(
       "impl", "OP=ROW", ValueType::list,
-      "implementation of an operation, as `zeroth info` lists them; may be given again for others; default: "
-      "the first that fits",
+      "implementation of an operation, as `zeroth info` lists them (OP=ROW+ROW: the first of these that "
+      "fits); may "
+      "be given again for others; default: the first that fits",
       [](TrainOptions& o, const std::string& value) {
         const std::vector<std::string> parts = parse_list(value == "default" ? "" : value);
         for (const std::string& part : parts) {
           const std::size_t equals = part.find('=');
           if (equals == std::string::npos || equals == 0 || equals + 1 == part.size())
-            fail(ErrorKind::usage, fmt::format("expected OPERATION=ROW or default, not '{}'", part));
+            fail(ErrorKind::usage,
+                 fmt::format("expected OPERATION=ROW, OPERATION=ROW+ROW or default, not '{}'", part));
         }
         o.impl = parts;
       },

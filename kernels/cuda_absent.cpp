@@ -6,6 +6,7 @@
 #include "kernels/avg_pool/avg_pool.h"
 #include "kernels/batch_norm_act/batch_norm_act.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d_stats/conv2d_stats.h"
 #include "kernels/linear/linear.h"
 #include "kernels/max_pool/max_pool.h"
 #include "kernels/reduce/reduce.h"
@@ -18,6 +19,8 @@
 namespace zeroth::cuda_native {
 
 const Conv2dRow conv2d_row = absent_row<Conv2dRow>();
+const Conv2dRow conv2d_mma_row = absent_row<Conv2dRow>("mma");
+const Conv2dStatsRow conv2d_stats_row = absent_row<Conv2dStatsRow>("mma");
 const BatchNormRow batch_norm_row = absent_row<BatchNormRow>();
 const BatchNormActRow batch_norm_act_row = absent_row<BatchNormActRow>();
 const ReluRow relu_row = absent_row<ReluRow>();

@@ -9,6 +9,7 @@
 #include "kernels/avg_pool/avg_pool.h"
 #include "kernels/batch_norm_act/batch_norm_act.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d_stats/conv2d_stats.h"
 #include "kernels/linear/linear.h"
 #include "kernels/max_pool/max_pool.h"
 #include "kernels/reduce/reduce.h"
@@ -26,6 +27,7 @@ std::vector<RowInfo> all_rows() {
     for (const Row& row : rows) all.push_back({operation, row});
   };
   add("conv2d", conv2d_rows());
+  add("conv2d_stats", conv2d_stats_rows());
   add("batch_norm", batch_norm_rows());
   add("batch_norm_act", batch_norm_act_rows());
   add("relu", relu_rows());
@@ -55,14 +57,15 @@ bool row_serves(const Row& row, DeviceKind kind, bool chosen_by_name) {
 
 void check_implementations(const Context& context) {
   const std::vector<RowInfo> rows = all_rows();
-  for (const auto& [operation, name] : context.chosen_implementations()) {
+  for (const auto& [operation, chosen] : context.chosen_implementations()) {
     std::string here;
-    bool known = false, found = false;
+    bool known = false;
+    std::vector<std::string> missing = chosen;
     for (const RowInfo& info : rows) {
       if (info.operation != operation) continue;
       known = true;
       if (!row_serves(info.row, context.device().kind, true)) continue;
-      found = found || name == info.row.name;
+      std::erase(missing, info.row.name);
       here += (here.empty() ? "" : ", ") + std::string(info.row.name);
     }
     if (!known) {
@@ -70,9 +73,9 @@ void check_implementations(const Context& context) {
       for (const std::string& other : all_operations()) names += (names.empty() ? "" : ", ") + other;
       fail(ErrorKind::usage, fmt::format("--impl: no operation '{}'; there are {}", operation, names));
     }
-    if (!found)
-      fail(ErrorKind::usage, fmt::format("--impl: {} has no row '{}' on {}; there are {}", operation, name,
-                                         name_of(context.device().kind), here));
+    if (!missing.empty())
+      fail(ErrorKind::usage, fmt::format("--impl: {} has no row '{}' on {}; there are {}", operation,
+                                         missing.front(), name_of(context.device().kind), here));
   }
 }
 

@@ -10,17 +10,14 @@
 //              calls once for every element; kUnroll, the rows that a thread of that pass has in flight
 // Loaded is what a functor reads from memory itself; the kernels ask for it early, together with x.
 
-#include "kernels/core/block.cuh"
+#include "kernels/batch_norm/moments.cuh"
 #include "kernels/core/dtype.h"
 
 namespace zeroth::ZEROTH_NATIVE {
 
-inline constexpr int kChannelThreads = 256;
 inline constexpr int kChannelUnroll = 8;   // rows a thread has in flight
 inline constexpr int kMaxPieces = 512;     // blocks of a first stage: about four an SM
 inline constexpr int kWantedBlocks = 264;  // below two an SM of the largest parts, a thread takes fewer rows
-inline constexpr int kFinishChannels = 8;  // channels of a block of a second stage: one 32-byte sector
-inline constexpr int kFinishLanes = kChannelThreads / kFinishChannels;
 
 /// A block covers `lanes` neighbouring packs of channels, `depth` rows at a time; its threads stride over the
 /// rows. The grid is (pieces, tiles): pieces share the rows, tiles the channels. All follow from the sizes,
@@ -75,27 +72,6 @@ __device__ inline std::int64_t piece_rows(const ChannelLayout& layout, std::int6
   const std::int64_t stride = std::int64_t{layout.pieces} * layout.depth;
   const std::int64_t rest = layout.rows % stride - piece * layout.depth;
   return layout.rows / stride * layout.depth + (rest < 0 ? 0 : (rest > layout.depth ? layout.depth : rest));
-}
-
-/// Mean and sum of squared deviations of `count` values, for each channel of a pack.
-template <int kPack>
-struct Moments {
-  float count;
-  float mean[kPack], m2[kPack];
-};
-
-/// Joins the moments of two sets (Chan, Golub and LeVeque, 1979).
-template <int kPack>
-__device__ inline void join_moments(Moments<kPack>& a, const Moments<kPack>& b) {
-  if (b.count == 0.0f) return;
-  const float count = a.count + b.count, share = b.count / count;
-#pragma unroll
-  for (int e = 0; e < kPack; ++e) {
-    const float delta = b.mean[e] - a.mean[e];
-    a.mean[e] += delta * share;
-    a.m2[e] += b.m2[e] + delta * delta * (a.count * share);
-  }
-  a.count = count;
 }
 
 /// The moments of a thread's rows. kChannelUnroll rows wait in registers, so that their mean is known before
@@ -164,19 +140,6 @@ __global__ void __launch_bounds__(kChannelThreads)
   if (t.depth != 0 || t.channel >= layout.channels) return;
   float* to = pieces + std::int64_t{blockIdx.x} * 2 * layout.channels + t.channel;
   for (int e = 0; e < kPack; ++e) to[e] = mine.mean[e], to[layout.channels + e] = mine.m2[e];
-}
-
-/// Adds over the lanes of a second stage's block, the same bits in each: thread lane * kFinishChannels + c.
-__device__ inline double sum_over_lanes(double value, double* slots) {
-  __syncthreads();
-  slots[threadIdx.x] = value;
-  for (int half = kFinishLanes / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (static_cast<int>(threadIdx.x) < half * kFinishChannels)
-      slots[threadIdx.x] += slots[threadIdx.x + static_cast<unsigned>(half * kFinishChannels)];
-  }
-  __syncthreads();
-  return slots[threadIdx.x % kFinishChannels];
 }
 
 /// Second stage, in f64: the mean of all pieces first, then the deviations from it.

@@ -12,24 +12,27 @@ std::string Conv2dParams::to_string() const {
 }
 
 std::span<const Conv2dRow> conv2d_rows() {
-  static const Conv2dRow rows[] = {cudnn::conv2d_row, cuda_native::conv2d_row, simt_native::conv2d_row,
-                                   cpu::conv2d_winograd_row, cpu::conv2d_row, reference::conv2d_row};
+  static const Conv2dRow rows[] = {cudnn::conv2d_row,           cuda_native::conv2d_row,
+                                   cuda_native::conv2d_mma_row, simt_native::conv2d_row,
+                                   simt_native::conv2d_mma_row, cpu::conv2d_winograd_row,
+                                   cpu::conv2d_row,             reference::conv2d_row};
   return rows;
+}
+
+void check_convolution(const char* operation, const Conv2dParams& params) {
+  if (params.n < 0 || params.h < 1 || params.w < 1 || params.c < 1 || params.k < 1 || params.r < 1 ||
+      params.s < 1 || params.stride < 1 || params.padding < 0)
+    fail(ErrorKind::usage, fmt::format("{}: sizes and stride must be positive, padding not negative: {}",
+                                       operation, params.to_string()));
+  if (params.h + 2 * params.padding < params.r || params.w + 2 * params.padding < params.s)
+    fail(ErrorKind::usage,
+         fmt::format("{}: the window is larger than the padded picture: {}", operation, params.to_string()));
 }
 
 namespace {
 
-void check(const Conv2dParams& params) {
-  if (params.n < 0 || params.h < 1 || params.w < 1 || params.c < 1 || params.k < 1 || params.r < 1 ||
-      params.s < 1 || params.stride < 1 || params.padding < 0)
-    fail(ErrorKind::usage,
-         "conv2d: sizes and stride must be positive, padding not negative: " + params.to_string());
-  if (params.h + 2 * params.padding < params.r || params.w + 2 * params.padding < params.s)
-    fail(ErrorKind::usage, "conv2d: the window is larger than the padded picture: " + params.to_string());
-}
-
 const Conv2dRow& select(const Context& context, const Conv2dParams& params, Conv2dPass pass) {
-  check(params);
+  check_convolution("conv2d", params);
   return select_row(
       context, "conv2d", conv2d_rows(), [&](const Conv2dRow& row) { return row.supports(params, pass); },
       [&] { return params.to_string(); });

@@ -53,14 +53,17 @@ namespace cpu {
 extern const Conv2dRow conv2d_winograd_row, conv2d_row;
 }
 namespace simt_native {
-extern const Conv2dRow conv2d_row;
+extern const Conv2dRow conv2d_row, conv2d_mma_row;
 }
 namespace cuda_native {
-extern const Conv2dRow conv2d_row;
+extern const Conv2dRow conv2d_row, conv2d_mma_row;
 }
 namespace cudnn {
 extern const Conv2dRow conv2d_row;
 }
+
+/// Throws Error(usage) in the name of `operation` unless the sizes make sense.
+void check_convolution(const char* operation, const Conv2dParams& params);
 
 /// Bytes of scratch memory that the row chosen for this problem needs.
 std::size_t conv2d_workspace(Context& context, const Conv2dParams& params, Conv2dPass pass);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "kernels/core/operation_table.h"
@@ -86,13 +87,23 @@ void Context::upload(TensorView to, std::span<const std::byte> from) {
 
 void Context::choose_implementation(const std::string& assignment) {
   const std::size_t equals = assignment.find('=');
-  if (equals == std::string::npos || equals == 0 || equals + 1 == assignment.size())
-    fail(ErrorKind::usage, fmt::format("--impl takes OPERATION=ROW, not '{}'", assignment));
+  RowNames names(1);
+  if (equals != std::string::npos)
+    for (const char letter : assignment.substr(equals + 1)) {
+      if (letter == '+')
+        names.emplace_back();
+      else
+        names.back() += letter;
+    }
+  const bool named = std::none_of(names.begin(), names.end(), [](const auto& name) { return name.empty(); });
+  if (equals == 0 || !named)
+    fail(ErrorKind::usage,
+         fmt::format("--impl takes OPERATION=ROW or OPERATION=ROW+ROW, not '{}'", assignment));
   ++settings_;
-  chosen_.insert_or_assign(assignment.substr(0, equals), assignment.substr(equals + 1));
+  chosen_.insert_or_assign(assignment.substr(0, equals), std::move(names));
 }
 
-const std::string* Context::chosen_implementation(std::string_view operation) const {
+const Context::RowNames* Context::chosen_implementation(std::string_view operation) const {
   const auto found = chosen_.find(operation);
   return found == chosen_.end() ? nullptr : &found->second;
 }
@@ -100,9 +111,10 @@ const std::string* Context::chosen_implementation(std::string_view operation) co
 namespace detail {
 void fail_no_row(const Context& context, std::string_view operation, const std::string& rows,
                  const std::string& problem) {
-  const std::string* chosen = context.chosen_implementation(operation);
-  fail(ErrorKind::usage, fmt::format("{}: no row{} takes {} on {}; there are: {}", operation,
-                                     chosen == nullptr ? "" : " named '" + *chosen + "'", problem,
+  std::string named;
+  if (const Context::RowNames* chosen = context.chosen_implementation(operation))
+    for (const std::string& name : *chosen) named += (named.empty() ? " named '" : " or '") + name + "'";
+  fail(ErrorKind::usage, fmt::format("{}: no row{} takes {} on {}; there are: {}", operation, named, problem,
                                      name_of(context.device().kind), rows));
 }
 

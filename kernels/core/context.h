@@ -9,6 +9,7 @@
 #include <string_view>
 #include <typeindex>
 #include <unordered_map>
+#include <vector>
 
 #include "kernels/core/allocator.h"
 #include "kernels/core/device.h"
@@ -84,12 +85,15 @@ class Context {
   /// moves: for captured work, which knows its address.
   std::shared_ptr<const void> hold_scratch() const;
 
-  /// Takes "operation=row"; later calls override earlier ones. Throws Error(usage) when it is not of that
-  /// form. Whether operation and row exist is checked by check_implementations() in kernels/operations.h.
+  /// Takes "operation=row", or "operation=row+row": the first one that takes a problem. Later calls override
+  /// earlier ones. Throws Error(usage) when it is not of that form. Whether operation and rows exist is
+  /// checked by check_implementations() in kernels/operations.h.
   void choose_implementation(const std::string& assignment);
-  /// The row chosen for an operation, or nullptr for the table's own order.
-  const std::string* chosen_implementation(std::string_view operation) const;
-  const std::map<std::string, std::string, std::less<>>& chosen_implementations() const { return chosen_; }
+  /// Names of rows, in order of preference.
+  using RowNames = std::vector<std::string>;
+  /// The rows chosen for an operation, or nullptr for the table's own order.
+  const RowNames* chosen_implementation(std::string_view operation) const;
+  const std::map<std::string, RowNames, std::less<>>& chosen_implementations() const { return chosen_; }
 
   /// State that an implementation keeps between calls (library handles, plan caches), made on first use.
   template <class State>
@@ -129,7 +133,7 @@ class Context {
   std::unique_ptr<Side> side_;  // made by the first fork()
   bool beside_ = false, forks_ = false, tf32_ = false;
   std::uint64_t settings_ = 0;
-  std::map<std::string, std::string, std::less<>> chosen_;
+  std::map<std::string, RowNames, std::less<>> chosen_;
   std::unordered_map<std::type_index, std::shared_ptr<void>> states_;
 };
 

@@ -29,24 +29,34 @@ namespace detail {
 [[noreturn]] void fail_row_in_capture(std::string_view operation, const char* row);
 }  // namespace detail
 
-/// The first row for the context's device that supports the problem, or the one chosen with --impl; the
-/// device is made current, as rows that call libraries expect. A reference row (device cpu) also serves simt,
-/// whose memory is the host's, when it is chosen by name; as it computes at once, Error(runtime) is thrown
-/// where work is captured. Throws Error(usage) listing the rows there are when none fits. `supports(row)`
-/// says whether a row takes this problem; `describe()` names it.
+/// The first row for the context's device that supports the problem, in the order of the table or, where rows
+/// were chosen with --impl, the first of these that does; the device is made current, as rows that call
+/// libraries expect. A row of the host also serves simt, whose memory is the host's, when it is chosen by
+/// name; as it computes at once, Error(runtime) is thrown where work is captured. Throws Error(usage) listing
+/// the rows there are when none fits. `supports(row)` says whether a row takes this problem; `describe()`
+/// names it.
 template <class RowType, class Supports, class Describe>
 const RowType& select_row(const Context& context, std::string_view operation, std::span<const RowType> rows,
                           Supports&& supports, Describe&& describe) {
-  const std::string* chosen = context.chosen_implementation(operation);
+  const Context::RowNames* chosen = context.chosen_implementation(operation);
   const DeviceKind device = context.device().kind;
   context.activate();
-  for (const RowType& row : rows) {
-    const bool here = row.device == device ||
-                      (chosen != nullptr && device == DeviceKind::simt && row.device == DeviceKind::cpu);
-    if (!here || (chosen != nullptr && *chosen != row.name) || !supports(row)) continue;
-    if (device == DeviceKind::simt && row.device == DeviceKind::cpu && context.capturing())
-      detail::fail_row_in_capture(operation, row.name);
-    return row;
+  const auto first = [&](const std::string* name) -> const RowType* {
+    for (const RowType& row : rows) {
+      const bool here = row.device == device ||
+                        (name != nullptr && device == DeviceKind::simt && row.device == DeviceKind::cpu);
+      if (!here || (name != nullptr && *name != row.name) || !supports(row)) continue;
+      if (device == DeviceKind::simt && row.device == DeviceKind::cpu && context.capturing())
+        detail::fail_row_in_capture(operation, row.name);
+      return &row;
+    }
+    return nullptr;
+  };
+  if (chosen == nullptr) {
+    if (const RowType* row = first(nullptr)) return *row;
+  } else {
+    for (const std::string& name : *chosen)
+      if (const RowType* row = first(&name)) return *row;
   }
   std::string names;
   for (const RowType& row : rows)

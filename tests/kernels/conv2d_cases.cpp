@@ -124,6 +124,14 @@ std::span<const Conv2dParams> conv2d_problems() {
       {4, 1, 1, 128, 20, 3, 3, 1, 1},  // one pixel: the sum over taps is split
       {3, 13, 11, 4, 4, 3, 3, 1, 1},   // the sum over pixels is split
       {1, 2, 2, 4, 8, 3, 3, 5, 2},     // phases of the stride without pixels
+      // For tensor cores, 3 x 3 with equal channels:
+      {3, 4, 8, 64, 64, 3, 3, 1, 1},   // pictures side by side in a tile, and a tile that is not full
+      {1, 6, 5, 64, 64, 3, 3, 1, 1},   // rows below the picture
+      {1, 9, 16, 32, 32, 3, 3, 1, 1},  // a picture a tile
+      {2, 7, 9, 32, 32, 3, 3, 1, 1},   // strips that cross from picture to picture
+      {1, 9, 32, 16, 16, 3, 3, 1, 1},  // bands of a picture, the last of one row
+      {5, 1, 1, 16, 16, 3, 3, 1, 1},   // nothing but border
+      {3, 4, 5, 16, 16, 3, 3, 1, 1},
   };
   return problems;
 }

@@ -202,14 +202,16 @@ TEST_CASE("an implementation is chosen as OPERATION=ROW", "[core][context]") {
   CHECK(context.chosen_implementation("toy") == nullptr);
   context.choose_implementation("toy=reference");
   REQUIRE(context.chosen_implementation("toy") != nullptr);
-  CHECK(*context.chosen_implementation("toy") == "reference");
+  CHECK(*context.chosen_implementation("toy") == Context::RowNames{"reference"});
   CHECK(context.chosen_implementation("to") == nullptr);
   context.choose_implementation("toy=quick");
-  CHECK(*context.chosen_implementation("toy") == "quick");
+  CHECK(*context.chosen_implementation("toy") == Context::RowNames{"quick"});
+  context.choose_implementation("toy=quick+reference");
+  CHECK(*context.chosen_implementation("toy") == Context::RowNames{"quick", "reference"});
   CHECK(context.chosen_implementations().size() == 1);
-  for (const char* text : {"toy", "=quick", "toy=", "", "="})
+  for (const char* text : {"toy", "=quick", "toy=", "", "=", "toy=+quick", "toy=quick+"})
     check_usage_error([&] { context.choose_implementation(text); },
-                      std::string("--impl takes OPERATION=ROW, not '") + text + "'");
+                      std::string("--impl takes OPERATION=ROW or OPERATION=ROW+ROW, not '") + text + "'");
 }
 
 TEST_CASE("select_row takes the first row that fits", "[core][operation_table]") {
@@ -217,6 +219,11 @@ TEST_CASE("select_row takes the first row that fits", "[core][operation_table]")
   CHECK(&select_toy(cpu, 5) == &kToyRows[2]);
   CHECK(&select_toy(cpu, 50) == &kToyRows[3]);
   cpu.choose_implementation("toy=reference");
+  CHECK(&select_toy(cpu, 5) == &kToyRows[3]);
+  cpu.choose_implementation("toy=quick+reference");  // in this order, whichever takes the problem
+  CHECK(&select_toy(cpu, 5) == &kToyRows[2]);
+  CHECK(&select_toy(cpu, 50) == &kToyRows[3]);
+  cpu.choose_implementation("toy=reference+quick");
   CHECK(&select_toy(cpu, 5) == &kToyRows[3]);
   cpu.choose_implementation("other=nothing");
   CHECK(&select_toy(cpu, 5) == &kToyRows[3]);
@@ -233,6 +240,9 @@ TEST_CASE("select_row says which rows there are when none fits", "[core][operati
   check_usage_error([&] { select_toy(cpu, 500); }, "toy: no row takes size 500 on cpu; " + rows);
   cpu.choose_implementation("toy=fast");
   check_usage_error([&] { select_toy(cpu, 5); }, "toy: no row named 'fast' takes size 5 on cpu; " + rows);
+  cpu.choose_implementation("toy=fast+quick");
+  check_usage_error([&] { select_toy(cpu, 50); },
+                    "toy: no row named 'fast' or 'quick' takes size 50 on cpu; " + rows);
   Context simt({DeviceKind::simt, 0});
   check_usage_error([&] { select_toy(simt, 50); }, "toy: no row takes size 50 on simt; " + rows);
 }

@@ -9,6 +9,7 @@
 #include "kernels/avg_pool/avg_pool.h"
 #include "kernels/batch_norm_act/batch_norm_act.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/gradient_norm/gradient_norm.h"
 #include "kernels/linear/linear.h"
 #include "kernels/max_pool/max_pool.h"
 #include "kernels/reduce/reduce.h"
@@ -17,6 +18,7 @@
 #include "kernels/sgd/sgd.h"
 #include "kernels/shortcut_a/shortcut_a.h"
 #include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
+#include "kernels/step_guard/step_guard.h"
 
 namespace zeroth {
 
@@ -36,6 +38,8 @@ std::vector<RowInfo> all_rows() {
   add("max_pool", max_pool_rows());
   add("softmax_cross_entropy", softmax_cross_entropy_rows());
   add("augment", augment_rows());
+  add("gradient_norm", gradient_norm_rows());
+  add("step_guard", step_guard_rows());
   add("sgd", sgd_rows());
   add("adamw", adamw_rows());
   add("reduce", reduce_rows());

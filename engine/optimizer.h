@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/parameters.h"
+#include "engine/step_guard.h"
 
 namespace zeroth {
 
@@ -19,22 +20,27 @@ struct OptimizerConfig {
   double momentum = 0.9;                          // sgd
   bool nesterov = false;                          // sgd
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;  // adam, adamw
+  StepGuardConfig guard = {};
 };
 
-/// Updates a network's flat value buffer from its flat gradient buffer: one kernel a step. Moments lie in
-/// flat buffers of the same layout. Rates and the step number lie in device memory, so that a captured step
-/// can read new ones.
+/// Updates a network's flat value buffer from its flat gradient buffer: one kernel a step, behind a guard
+/// that may skip it. Moments lie in flat buffers of the same layout. Rates and the number of updates lie in
+/// device memory, so that a captured step can read new ones.
 class Optimizer {
  public:
   Optimizer(Context& context, ParameterStore& store, const OptimizerConfig& config);
 
   /// One entry for each ParameterGroup; takes effect from the next step().
   void set_rates(const std::array<GroupRates, kParameterGroups>& rates);
+  /// Updates, unless the guard, whose begin_step() came before the forward pass, skips the step.
   void step();
 
+  /// Steps in all, skipped ones included.
   std::int64_t steps_taken() const { return steps_taken_; }
-  /// For resuming: the moments come back through moments().
-  void set_steps_taken(std::int64_t steps) { steps_taken_ = steps; }
+  StepGuard& guard() { return guard_; }
+  const StepGuard& guard() const { return guard_; }
+  /// For resuming, after moments and the guard's tensors have been filled.
+  void resume_at(std::int64_t steps);
 
   struct Moment {
     std::string name;  // "momentum"; "m", "v"
@@ -46,8 +52,9 @@ class Optimizer {
   Context& context_;
   ParameterStore& store_;
   OptimizerConfig config_;
+  StepGuard guard_;
   std::vector<Moment> moments_;
-  Tensor rates_, step_;
+  Tensor rates_;
   std::array<GroupRates, kParameterGroups> current_rates_{};
   std::int64_t steps_taken_ = 0;
 };

@@ -68,10 +68,7 @@ Trainer::Trainer(Context& context, Network& network, PictureSet train, const Tra
   labels_ = Tensor::empty(context, {config.batch_size}, DType::i32);
   key_ = Tensor::empty(context, {4}, DType::i32);
   metrics_ = Tensor::zeros(context, {3}, DType::f64);
-  dispatch_reference(statistics_dtype(network.store().working_dtype()), [&]<class T>(TypeTag<T>) {
-    const T one{1};
-    loss_gradient_ = Tensor::from_host<T>(context, {1}, std::span(&one, 1));
-  });
+  optimizer_.guard().watch_metrics(metrics_);
 }
 
 void Trainer::start_epoch(std::int64_t epoch) {
@@ -103,12 +100,13 @@ void Trainer::step() {
   for (GroupRates& group : rates) group.learning_rate *= rate_factor();
   optimizer_.set_rates(rates);
 
+  optimizer_.guard().begin_step();
   phase.emplace("forward");
   Tape tape(context_, Tape::Mode::training);
   const Variable logits = network_.forward(tape, tape.constant(x));
   const Loss loss = softmax_cross_entropy(tape, logits, labels_, config_.label_smoothing, metrics_);
   phase.emplace("backward");
-  tape.backward(loss.loss, loss_gradient_);
+  tape.backward(loss.loss, optimizer_.guard().loss_scale());
   phase.emplace("update");
   optimizer_.step();
 }
@@ -141,8 +139,7 @@ Evaluation evaluate(Context& context, Network& network, const PictureSet& set, c
     const std::span<const std::int32_t> batch =
         std::span(all).subspan(begin, std::min<std::size_t>(kEvaluationBatch, all.size() - begin));
     const auto rows = static_cast<std::int64_t>(batch.size());
-    const AugmentParams params =
-        augment_params(set, rows, config, network.store().working_dtype(), false);
+    const AugmentParams params = augment_params(set, rows, config, network.store().working_dtype(), false);
     const Tensor x = Tensor::empty(context, {rows, params.h, params.w, params.c}, params.dtype);
     const Tensor labels = Tensor::empty(context, {rows}, DType::i32);
     const Tensor batch_indices = Tensor::from_host<std::int32_t>(context, {rows}, batch);
@@ -170,12 +167,14 @@ std::vector<NamedTensor> Trainer::tensors() const {
     for (const Parameter& parameter : network_.store().parameters())
       all.push_back({"optimizer." + moment.name + "." + parameter.name,
                      moment.value.range(parameter.offset, parameter.shape)});
+  all.push_back({"guard.loss_scale", optimizer_.guard().loss_scale()});
+  all.push_back({"guard.counters", optimizer_.guard().counters()});
   return all;
 }
 
 void Trainer::resume_at(std::int64_t steps) {
   network_.store().refresh_working_values(context_);
-  optimizer_.set_steps_taken(steps);
+  optimizer_.resume_at(steps);
   order_epoch_ = -1;
 }
 

@@ -225,7 +225,7 @@ TEST_CASE("every adamw row gives the same bits again", "[kernels][adamw]") {
   });
 }
 
-TEST_CASE("adamw multiplies gradients by their factor; a negative one skips the step", "[kernels][adamw]") {
+TEST_CASE("adamw multiplies gradients by their factor, and a negative one skips the step", "[kernels][adamw]") {
   for_each_row(adamw_rows(), [](Context& context, const AdamwRow& row) {
     for (const bool decoupled : {false, true}) {
       const AdamwParams params{

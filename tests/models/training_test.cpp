@@ -63,10 +63,32 @@ struct SmallTraining {
     return network;
   }
 
-  std::vector<std::vector<float>> values() const {
-    std::vector<std::vector<float>> all;
-    for (const NamedTensor& tensor : trainer.tensors()) all.push_back(tensor.value.to_host<float>(context));
+  using Values = std::vector<std::pair<std::string, std::vector<double>>>;
+  /// All that a checkpoint would hold.
+  Values values() const {
+    Values all;
+    for (const NamedTensor& tensor : trainer.tensors()) {
+      const auto add = [&](const auto& numbers) {
+        all.emplace_back(tensor.name, std::vector<double>(numbers.begin(), numbers.end()));
+      };
+      if (tensor.value.dtype() == DType::i32)
+        add(tensor.value.to_host<std::int32_t>(context));
+      else
+        add(tensor.value.to_host<float>(context));
+    }
     return all;
+  }
+  /// Continues after `steps` steps of another training.
+  void continue_from(const SmallTraining& other, std::int64_t steps) {
+    const std::vector<NamedTensor> from = other.trainer.tensors(), to = trainer.tensors();
+    REQUIRE(from.size() == to.size());
+    for (std::size_t i = 0; i < from.size(); ++i) {
+      REQUIRE(from[i].name == to[i].name);
+      std::vector<std::byte> bytes(from[i].value.bytes());
+      from[i].value.copy_to(other.context, bytes);
+      to[i].value.copy_from(context, bytes);
+    }
+    trainer.resume_at(steps);
   }
 };
 
@@ -96,13 +118,7 @@ TEST_CASE("a resumed training computes the bits of an uninterrupted one", "[trai
     SmallTraining whole(config), start(config), rest(config);
     for (int step = 0; step < 11; ++step) whole.trainer.step();
     for (int step = 0; step < 7; ++step) start.trainer.step();  // in the middle of an epoch of 4 steps
-    const std::vector<NamedTensor> from = start.trainer.tensors(), to = rest.trainer.tensors();
-    for (std::size_t i = 0; i < from.size(); ++i) {
-      REQUIRE(from[i].name == to[i].name);
-      const auto elements = from[i].value.to_host<float>(start.context);
-      to[i].value.copy_from(rest.context, std::as_bytes(std::span(elements)));
-    }
-    rest.trainer.resume_at(7);
+    rest.continue_from(start, 7);
     for (int step = 7; step < 11; ++step) rest.trainer.step();
     CHECK(whole.values() == rest.values());
   }
@@ -161,12 +177,7 @@ TEST_CASE("a training resumed in mixed precision computes the same bits", "[trai
   SmallTraining whole(config, 64, DType::bf16, DeviceKind::simt),
       rest(config, 64, DType::bf16, DeviceKind::simt);
   for (int step = 0; step < 3; ++step) whole.trainer.step();
-  const std::vector<NamedTensor> from = whole.trainer.tensors(), to = rest.trainer.tensors();
-  for (std::size_t i = 0; i < from.size(); ++i) {
-    const auto elements = from[i].value.to_host<float>(whole.context);
-    to[i].value.copy_from(rest.context, std::as_bytes(std::span(elements)));
-  }
-  rest.trainer.resume_at(3);
+  rest.continue_from(whole, 3);
   for (int step = 3; step < 6; ++step) {
     whole.trainer.step();
     rest.trainer.step();

@@ -28,7 +28,8 @@ const Choices<OptimizerKind> kOptimizers{
 const Choices<ScheduleKind> kSchedules{
     {"constant", ScheduleKind::constant}, {"step", ScheduleKind::step}, {"cosine", ScheduleKind::cosine}};
 
-const Choices<DType> kPrecisions{{"off", DType::f32}, {"bf16", DType::bf16}};
+const Choices<DType> kPrecisions{{"off", DType::f32}, {"bf16", DType::bf16}, {"fp16", DType::f16}};
+const Choices<OnNonfinite> kNonfinite{{"stop", OnNonfinite::stop}, {"skip", OnNonfinite::skip}};
 
 const Setting::Condition kSgd{"--optimizer sgd",
                               [](const TrainOptions& o) { return o.optimizer == OptimizerKind::sgd; }};
@@ -36,6 +37,10 @@ const Setting::Condition kAdam{"--optimizer adam or adamw",
                                [](const TrainOptions& o) { return o.optimizer != OptimizerKind::sgd; }};
 const Setting::Condition kStep{"--schedule step",
                                [](const TrainOptions& o) { return o.schedule == ScheduleKind::step; }};
+const Setting::Condition kFp16{"--amp fp16", [](const TrainOptions& o) { return o.amp == DType::f16; }};
+const Setting::Condition kDynamicScale{"--amp fp16 and --loss-scale dynamic", [](const TrainOptions& o) {
+                                         return o.amp == DType::f16 && !o.loss_scale;
+                                       }};
 const Setting::Condition kReZero{
     "a ReZero model (--model rezero-..., --residual post or authors)", [](const TrainOptions& o) {
       return o.residual.value_or(resnet_config(o.model).form) != ResidualForm::plain;
@@ -248,6 +253,13 @@ void add_optimization_settings(TableBuilder& table) {
   milestones.only_with = kStep;
   table.real("gamma", &TrainOptions::gamma, kUpToOne, "step: factor at each milestone").only_with = kStep;
   table.real("warmup", &TrainOptions::warmup, kNotNegative, "epochs over which the rate rises to lr");
+  table.real("clip_norm", &TrainOptions::clip_norm, kNotNegative,
+             "largest L2 norm of all gradients together: larger ones are scaled down to it; 0: off");
+  table
+      .choice("nonfinite", &TrainOptions::nonfinite, kNonfinite,
+              "at gradients that are NaN or infinite, end with exit code 6 or skip the step (a dynamic loss "
+              "scale skips)")
+      .may_change = true;
   table.integer("seed", &TrainOptions::seed, 0, std::numeric_limits<std::int64_t>::max(),
                 "of weights, order and augmentation");
 }
@@ -263,6 +275,18 @@ void add_machine_settings(TableBuilder& table) {
   };
   table.choice("amp", &TrainOptions::amp, kPrecisions,
                "mixed precision: 16-bit activations and weights over f32 masters");
+  Setting& loss_scale = table.add(
+      "loss_scale", "dynamic|X", ValueType::text,
+      "factor of the loss that keeps fp16 gradients above their smallest number",
+      [](TrainOptions& o, const std::string& value) {
+        o.loss_scale = value == "dynamic" ? std::nullopt : std::optional(parse_real(value, kPositive));
+      },
+      [](const TrainOptions& o) { return o.loss_scale ? print_real(*o.loss_scale) : "dynamic"; });
+  loss_scale.only_with = kFp16;
+  table
+      .integer("loss_scale_growth_interval", &TrainOptions::loss_scale_growth_interval, 1, kMany,
+               "steps without overflow after which a dynamic loss scale doubles")
+      .only_with = kDynamicScale;
   Setting& threads =
       table.integer("threads", &TrainOptions::threads, 1, 4096, "every core there is", "CPU threads");
   device.may_change = threads.may_change = true;

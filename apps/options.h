@@ -15,6 +15,9 @@
 
 namespace zeroth::app {
 
+/// What happens at a step whose gradients are not finite, where no dynamic loss scale takes care of it.
+enum class OnNonfinite : std::uint8_t { stop, skip };
+
 /// Everything a training is told: the resolved configuration. The table of settings below gives each member
 /// its flag, key, environment variable, range and help.
 struct TrainOptions {
@@ -47,10 +50,14 @@ struct TrainOptions {
   ScheduleKind schedule = ScheduleKind::constant;
   std::vector<double> milestones;
   double gamma = 0.1, warmup = 0.0;
+  double clip_norm = 0.0;  ///< 0: off
+  OnNonfinite nonfinite = OnNonfinite::stop;
   std::int64_t seed = 0;
 
   std::string device = "auto";
-  DType amp = DType::f32;  ///< storage dtype of activations and working weights
+  DType amp = DType::f32;            ///< storage dtype of activations and working weights
+  std::optional<double> loss_scale;  ///< fixed; unset: dynamic
+  std::int64_t loss_scale_growth_interval = 2000;
   std::optional<std::int64_t> threads;
   bool deterministic = false, sync_launches = false;
   bool tf32 = false;

@@ -10,6 +10,10 @@
 
 namespace zeroth::app {
 
+namespace {
+constexpr double kFirstLossScale = 65536.0;  // torch.cuda.amp.GradScaler's
+}
+
 ChosenData choose_data(const std::string& data) {
   if (!data.empty()) return {load_dataset(find_dataset(data)), ""};
   if (const auto location = find_default_dataset()) return {load_dataset(*location), ""};
@@ -77,8 +81,19 @@ PictureSet upload(Context& context, const Pictures& pictures, std::int64_t class
 TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& normalisation) {
   TrainerConfig config;
   config.batch_size = options.batch_size;
-  config.optimizer = {options.optimizer, options.momentum, options.nesterov,
-                      options.betas[0],  options.betas[1], options.eps};
+  config.optimizer = {options.optimizer,
+                      options.momentum,
+                      options.nesterov,
+                      options.betas[0],
+                      options.betas[1],
+                      options.eps,
+                      {}};
+  StepGuardConfig& guard = config.optimizer.guard;
+  if (options.amp == DType::f16) guard.loss_scale = options.loss_scale.value_or(kFirstLossScale);
+  guard.params.dynamic = options.amp == DType::f16 && !options.loss_scale;
+  guard.params.growth_interval = static_cast<std::int32_t>(options.loss_scale_growth_interval);
+  guard.params.max_norm = options.clip_norm;
+  guard.params.stop = options.nonfinite == OnNonfinite::stop;
   config.rates.fill({options.lr, options.weight_decay});
   config.rates[static_cast<std::size_t>(ParameterGroup::alpha)] = {
       options.alpha_lr.value_or(options.lr), options.alpha_wd.value_or(options.weight_decay)};

@@ -15,6 +15,7 @@
 #include "data/order.h"
 #include "engine/checkpoint.h"
 #include "engine/matrix_rate.h"
+#include "kernels/conv2d/conv2d.h"
 #include "kernels/core/error.h"
 
 namespace zeroth::app {
@@ -66,9 +67,17 @@ double report_test(const Evaluation& evaluation, const Start& start, std::int64_
   return 1.0 - metrics.error();
 }
 
+/// Whether convolutions and linear layers widen their 16-bit operands here.
+bool computes_through_f32(const Context& context, DType dtype) {
+  const Conv2dParams typical{1, 8, 8, 16, 16, 3, 3, 1, 1, dtype};
+  return context.device().kind == DeviceKind::cpu && !cpu::conv2d_row.supports(typical, Conv2dPass::forward);
+}
+
 void tell_start(const Start& start, const Context& context, const ResNet& network, const Training& training) {
   const TrainOptions& options = start.options;
   for (const std::string& line : start.notices) tell(options, line);
+  if (computes_through_f32(context, options.amp))
+    tell(options, "this CPU has no instructions for --amp's dtype: it computes through f32 copies, slowly");
   const std::string device = context.device().kind == DeviceKind::cuda
                                  ? fmt::format("cuda:{}", context.device().index)
                                  : name_of(context.device().kind);
@@ -108,7 +117,12 @@ void fill_initial_weights(const TrainOptions& options, Context& context, ResNet&
 /// Loads what the run starts from: a checkpoint's everything, or the weights of --init.
 void fill_network(const Start& start, Context& context, ResNet& network, Trainer& trainer) {
   if (start.checkpoint != nullptr) {
-    fill_tensors(context, *start.checkpoint, trainer.tensors());
+    std::vector<NamedTensor> tensors = trainer.tensors();
+    // Checkpoints from before there was a step guard lack its state, and resume_at() makes up for that.
+    std::erase_if(tensors, [&](const NamedTensor& tensor) {
+      return tensor.name.starts_with("guard.") && start.checkpoint->find(tensor.name) == nullptr;
+    });
+    fill_tensors(context, *start.checkpoint, tensors);
     trainer.resume_at(start.info.step);
   } else if (!start.options.init.empty()) {
     fill_initial_weights(start.options, context, network);

@@ -101,19 +101,58 @@ int TrainLoop::run() {
 /// Takes the sums of the steps since the last call from the device; this waits for them.
 void TrainLoop::gather() {
   const Metrics metrics = training_.trainer.take_metrics();
+  report_ = training_.trainer.take_report();
+  if (report_.stopped) fail_stopped();
   epoch_.add(metrics);
   line_.add(metrics);
   epoch_rows_here_ += metrics.rows;
-  if (!std::isfinite(epoch_.loss)) fail_diverged("the loss");
+  if (!std::isfinite(epoch_.loss)) fail_diverged(no_longer_finite("the loss"));
 }
 
-void TrainLoop::fail_diverged(const char* what) const {
+std::string TrainLoop::no_longer_finite(const char* what) const {
+  return fmt::format("{} stopped being finite at step {} or just before it", what,
+                     training_.trainer.steps_taken());
+}
+
+void TrainLoop::fail_diverged(const std::string& what, const char* remedy) const {
   const bool saved = std::filesystem::exists(training_.folder.last());
   fail(ErrorKind::diverged,
-       fmt::format("{} stopped being finite at step {} or just before it; try a lower --lr or a longer "
-                   "--warmup{}",
-                   what, training_.trainer.steps_taken(),
+       fmt::format("{}; try {}{}", what, remedy,
                    saved ? "; the checkpoint before it is " + training_.folder.last().string() : ""));
+}
+
+/// The guard lets no step through since the one that it names.
+void TrainLoop::fail_stopped() const {
+  const TrainOptions& options = training_.options;
+  const bool dynamic = options.amp == DType::f16 && !options.loss_scale;
+  if (!dynamic && options.nonfinite == OnNonfinite::stop)
+    fail_diverged(fmt::format("the gradient of '{}' stopped being finite at step {}",
+                              report_.first_bad_parameter, report_.first_bad_step),
+                  "a lower --lr, a longer --warmup or --nonfinite skip");
+  const std::string where = dynamic ? fmt::format(" at the smallest loss scale, {}", report_.loss_scale) : "";
+  fail_diverged(fmt::format("the gradients of {} steps in a row were not finite{}, that of '{}' first",
+                            report_.stuck, where, report_.first_bad_parameter));
+}
+
+/// Whether steps may be left out while the training goes on.
+bool TrainLoop::may_skip() const {
+  return training_.options.amp == DType::f16 || training_.options.nonfinite == OnNonfinite::skip;
+}
+
+template <class Record>
+void TrainLoop::fill_report(Record& record) const {
+  record.gradient_norm = report_.gradient_norm;
+  if (training_.options.amp == DType::f16) record.loss_scale = report_.loss_scale;
+  if (may_skip()) record.skipped_steps = report_.skipped;
+}
+
+/// ", loss scale 32768, 3 steps skipped", where that is in use.
+std::string TrainLoop::report_text() const {
+  std::string text;
+  if (training_.options.amp == DType::f16) text = fmt::format(", loss scale {}", report_.loss_scale);
+  if (may_skip() && report_.skipped > 0)
+    text += fmt::format(", {} step{} skipped", report_.skipped, report_.skipped == 1 ? "" : "s");
+  return text;
 }
 
 SetResult TrainLoop::evaluate() {
@@ -124,7 +163,7 @@ SetResult TrainLoop::evaluate() {
   } else {
     metrics = training_.trainer.evaluate(training_.train, training_.validation).metrics;
   }
-  if (!std::isfinite(metrics.loss)) fail_diverged("the loss in evaluation");
+  if (!std::isfinite(metrics.loss)) fail_diverged(no_longer_finite("the loss in evaluation"));
   return {metrics.loss, metrics.error()};
 }
 
@@ -134,7 +173,7 @@ Evaluation TrainLoop::final_evaluation() {
     tested_.reset();
   }
   if (!tested_) tested_ = training_.trainer.evaluate(training_.test);
-  if (!std::isfinite(tested_->metrics.loss)) fail_diverged("the loss on the test set");
+  if (!std::isfinite(tested_->metrics.loss)) fail_diverged(no_longer_finite("the loss on the test set"));
   return *tested_;
 }
 
@@ -149,6 +188,7 @@ void TrainLoop::log_step() {
   record.images_per_second = static_cast<double>(line_.rows) / std::max(seconds_since(line_start_), 1e-9);
   if (training_.matrix_rate > 0)
     record.of_ceiling = record.images_per_second * training_.flops_per_image / training_.matrix_rate;
+  fill_report(record);
   log_.write(record);
   line_ = {};
   line_start_ = Clock::now();
@@ -189,10 +229,11 @@ void TrainLoop::finish_epoch() {
   const SetResult result = evaluate();
   (validates ? record.validation : record.test) = result;
   record.seconds = seconds_since(epoch_start_);
+  fill_report(record);
   log_.write(record);
-  progress_.message(fmt::format("epoch {}/{}: loss {:.4f}, error {} train, {} {}, {}{}{}", record.epoch,
+  progress_.message(fmt::format("epoch {}/{}: loss {:.4f}, error {} train, {} {}{}, {}{}{}", record.epoch,
                                 options.epochs, record.train.loss, percent(record.train.error),
-                                percent(result.error), validates ? "validation" : "test",
+                                percent(result.error), validates ? "validation" : "test", report_text(),
                                 duration_text(record.seconds), training_.note.empty() ? "" : ", ",
                                 training_.note));
   epoch_ = {};
@@ -222,7 +263,7 @@ void TrainLoop::save(const std::filesystem::path& path) {
     save_tensors(training_.context, path, training_.trainer.tensors(), info.metadata());
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::diverged) throw;
-    fail_diverged("a weight");
+    fail_diverged(no_longer_finite("a weight"));
   }
 }
 

@@ -47,8 +47,8 @@ class TrainLoop {
   explicit TrainLoop(Training training);
 
   /// Trains to the end, or until a signal has come and the state has been saved: the signal, else 0. Throws
-  /// Error(diverged) when the loss, in training or evaluation, or a weight stops being finite; the last
-  /// checkpoint is then one from before.
+  /// Error(diverged) when gradients, the loss, in training or evaluation, or a weight stop being finite; the
+  /// last checkpoint is then one from before.
   int run();
 
   /// After run(), on the test set. With a validation split the weights of the best epoch count, as they would
@@ -57,7 +57,15 @@ class TrainLoop {
 
  private:
   void gather();
-  [[noreturn]] void fail_diverged(const char* what) const;
+  /// Ends the training with what happened, what to do, and where the last checkpoint is.
+  [[noreturn]] void fail_diverged(const std::string& what,
+                                  const char* remedy = "a lower --lr or a longer --warmup") const;
+  [[noreturn]] void fail_stopped() const;
+  std::string no_longer_finite(const char* what) const;
+  bool may_skip() const;
+  template <class Record>
+  void fill_report(Record& record) const;
+  std::string report_text() const;
   /// On the validation pictures, where some are held out, else on the test set.
   SetResult evaluate();
   void log_step();
@@ -76,13 +84,13 @@ class TrainLoop {
     double loss = 0.0;
     std::int64_t correct = 0, rows = 0;
     void add(const Metrics& metrics);
-    double mean_loss() const { return rows == 0 ? 0.0 : loss / static_cast<double>(rows); }
-    double error() const {
-      return rows == 0 ? 0.0 : 1.0 - static_cast<double>(correct) / static_cast<double>(rows);
-    }
+    // NaN where every step was skipped.
+    double mean_loss() const { return loss / static_cast<double>(rows); }
+    double error() const { return 1.0 - static_cast<double>(correct) / static_cast<double>(rows); }
   };
   Sums epoch_, line_;                 // since the epoch began; since the last line of the log
   std::int64_t epoch_rows_here_ = 0;  // of epoch_, in this process
+  StepReport report_;                 // as of the last gather()
   double learning_rate_ = 0.0;        // of the last step
 
   using Clock = std::chrono::steady_clock;

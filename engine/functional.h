@@ -22,8 +22,8 @@ struct BatchNormOptions {
 Variable batch_norm(Tape& tape, const Variable& x, const Variable& gamma, const Variable& beta,
                     const Tensor& running_mean, const Tensor& running_var, BatchNormOptions options = {});
 
-/// Batch norm and what follows it, fused. `shortcut` is not used by Epilogue::relu, `alpha`: (1) neither by relu
-/// nor by plain.
+/// Batch norm and what follows it, fused. `shortcut` is not used by Epilogue::relu, `alpha`: (1) neither by
+/// relu nor by plain.
 Variable batch_norm_act(Tape& tape, Epilogue epilogue, const Variable& x, const Variable& gamma,
                         const Variable& beta, const Tensor& running_mean, const Tensor& running_var,
                         const Variable& shortcut = {}, const Variable& alpha = {},

@@ -13,7 +13,8 @@ double measure_matrix_rate(Context& context, DType dtype) {
   constexpr std::int64_t kSide = 1024;
   constexpr int kRuns = 5;
   const LinearParams params{kSide, kSide, kSide, dtype};
-  // Zeros would let some hardware clock higher than real data does; the contents of fresh memory would be worse still.
+  // Zeros would let some hardware clock higher than real data does; the contents of fresh memory would be
+  // worse still.
   const auto matrix = [&] {
     return dispatch_storage(dtype, [&]<class T>(TypeTag<T>) {
       const std::vector<T> values(static_cast<std::size_t>(kSide * kSide), from_compute<T>(0.5f));

@@ -6,12 +6,15 @@
 namespace zeroth {
 
 Optimizer::Optimizer(Context& context, ParameterStore& store, const OptimizerConfig& config)
-    : context_(context), store_(store), config_(config), inputs_(context) {
+    : context_(context),
+      store_(store),
+      config_(config),
+      guard_(context, store, config.guard),
+      inputs_(context) {
   const Shape shape = store.flat_values().shape();
   const DType dtype = store.flat_values().dtype();
   if (config.kind != OptimizerKind::sgd) {
     moments_ = {{"m", Tensor::zeros(context, shape, dtype)}, {"v", Tensor::zeros(context, shape, dtype)}};
-    step_ = inputs_.add({1}, DType::i32);
   } else if (config.momentum != 0.0) {
     moments_ = {{"momentum", Tensor::zeros(context, shape, dtype)}};
   }
@@ -31,8 +34,6 @@ void Optimizer::set_rates(const std::array<GroupRates, kParameterGroups>& rates)
 
 void Optimizer::begin_step() {
   ++steps_taken_;
-  const auto number = static_cast<std::int32_t>(steps_taken_);
-  if (step_) inputs_.set(step_, std::as_bytes(std::span(&number, 1)));
   inputs_.upload();
 }
 
@@ -44,6 +45,8 @@ void Optimizer::queue_update() {
     parameters.working_weights = store_.flat_working_values();
     parameters.working_gradients = store_.flat_working_gradients();
   }
+  guard_.judge(flat, parameters);
+  parameters.gradient_factor = guard_.factor();
   if (config_.kind == OptimizerKind::sgd) {
     const SgdParams params{flat, config_.momentum, config_.nesterov};
     sgd_step(context_, params, parameters, moments_.empty() ? TensorView() : TensorView(moments_[0].value));
@@ -51,7 +54,12 @@ void Optimizer::queue_update() {
   }
   const AdamwParams params{flat, config_.beta1, config_.beta2, config_.eps,
                            config_.kind == OptimizerKind::adamw};
-  adamw_step(context_, params, parameters, moments_[0].value, moments_[1].value, step_);
+  adamw_step(context_, params, parameters, moments_[0].value, moments_[1].value, guard_.updates());
+}
+
+void Optimizer::resume_at(std::int64_t steps) {
+  steps_taken_ = steps;
+  guard_.resume_at(steps);
 }
 
 }  // namespace zeroth

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/parameters.h"
+#include "engine/step_guard.h"
 #include "engine/step_inputs.h"
 
 namespace zeroth {
@@ -20,11 +21,13 @@ struct OptimizerConfig {
   double momentum = 0.9;                          // sgd
   bool nesterov = false;                          // sgd
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;  // adam, adamw
+  StepGuardConfig guard = {};
 };
 
-/// Updates a network's flat value buffer from its flat gradient buffer: one kernel a step. Moments lie in
-/// flat buffers of the same layout. A step has two parts: begin_step() writes what the host decides to device
-/// memory, and queue_update() queues the kernel that reads it. Only the second part is captured.
+/// Updates a network's flat value buffer from its flat gradient buffer: one kernel a step, behind a guard
+/// that may skip it. Moments lie in flat buffers of the same layout. A step has two parts: begin_step()
+/// writes what the host decides to device memory, and queue_update() queues the work that reads it. Only the
+/// second part is captured.
 class Optimizer {
  public:
   Optimizer(Context& context, ParameterStore& store, const OptimizerConfig& config);
@@ -33,7 +36,8 @@ class Optimizer {
   void set_rates(const std::array<GroupRates, kParameterGroups>& rates);
   /// Counts a step and uploads its inputs().
   void begin_step();
-  /// Queues the update of the step that was begun.
+  /// Queues the update of the step that was begun, unless the guard, whose begin_step() came before the
+  /// forward pass, skips it.
   void queue_update();
   void step() {
     begin_step();
@@ -42,9 +46,12 @@ class Optimizer {
   /// What begin_step() uploads. Whoever drives the steps may add values of its own.
   StepInputs& inputs() { return inputs_; }
 
+  /// Steps in all, skipped ones included.
   std::int64_t steps_taken() const { return steps_taken_; }
-  /// For resuming: the moments come back through moments().
-  void set_steps_taken(std::int64_t steps) { steps_taken_ = steps; }
+  StepGuard& guard() { return guard_; }
+  const StepGuard& guard() const { return guard_; }
+  /// For resuming, after moments and the guard's tensors have been filled.
+  void resume_at(std::int64_t steps);
 
   struct Moment {
     std::string name;  // "momentum"; "m", "v"
@@ -56,9 +63,10 @@ class Optimizer {
   Context& context_;
   ParameterStore& store_;
   OptimizerConfig config_;
+  StepGuard guard_;
   std::vector<Moment> moments_;
   StepInputs inputs_;
-  TensorView rates_, step_;
+  TensorView rates_;
   std::int64_t steps_taken_ = 0;
 };
 

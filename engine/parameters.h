@@ -58,8 +58,8 @@ class ParameterStore {
   StateTensor& add_state(std::string name, const Shape& shape, double initial);
 
   /// Allocates the buffers and initialises every parameter from Philox: parameter i draws from (seed, i), so
-  /// its numbers depend on no other parameter. `working` is the storage dtype of activations: f32; bf16 or f16
-  /// for mixed precision, where the parameters of ParameterGroup::weight have a copy in that dtype and
+  /// its numbers depend on no other parameter. `working` is the storage dtype of activations: f32; bf16 or
+  /// f16 for mixed precision, where the parameters of ParameterGroup::weight have a copy in that dtype and
   /// everything else stays f32; f64 for checks in double precision, where all is f64.
   void materialise(Context& context, std::uint64_t seed, DType working = DType::f32);
 
@@ -80,6 +80,8 @@ class ParameterStore {
   /// In mixed precision, laid out as the values are, with only the working parameters in use; else undefined.
   const Tensor& flat_working_values() const { return working_values_; }
   const Tensor& flat_working_gradients() const { return working_gradients_; }
+  /// All state, one tensor after the other, gaps included.
+  const Tensor& flat_state() const { return state_values_; }
   /// u8, one entry for each kParameterSegment elements of the flat buffers, as FlatParameters has it.
   const Tensor& group_of_segment() const { return group_of_segment_; }
 

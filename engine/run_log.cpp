@@ -23,7 +23,7 @@ namespace {
 
 constexpr const char* kColumns =
     "epoch,step,lr,train_loss,train_error,validation_loss,validation_error,test_loss,test_error,"
-    "images_per_second,seconds,data\n";
+    "images_per_second,seconds,gradient_norm,loss_scale,skipped_steps,data\n";
 
 std::string contents(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -101,6 +101,11 @@ std::string cell(double value) {
   return std::isfinite(value) ? fmt::format("{}", value) : "";
 }
 
+template <class Number>
+std::string cell(const std::optional<Number>& value) {
+  return value ? cell(static_cast<double>(*value)) : "";
+}
+
 std::string cells(const std::optional<SetResult>& result) {
   return result ? cell(result->loss) + ',' + cell(result->error) : ",";
 }
@@ -122,15 +127,19 @@ void RunLog::write(const StepRecord& record) {
   line["lr"] = number(record.learning_rate);
   line["images_per_second"] = number(record.images_per_second);
   if (record.of_ceiling) line["fraction_of_ceiling"] = number(*record.of_ceiling);
+  if (record.gradient_norm) line["gradient_norm"] = number(*record.gradient_norm);
+  if (record.loss_scale) line["loss_scale"] = number(*record.loss_scale);
+  if (record.skipped_steps) line["skipped_steps"] = *record.skipped_steps;
   line["data"] = data_;
   append(steps_path_, line.dump() + '\n');
 }
 
 void RunLog::write(const EpochRecord& record) {
   append(epochs_path_,
-         fmt::format("{},{},{},{},{},{},{},{},{}\n", record.epoch, record.step, cell(record.learning_rate),
-                     cells(record.train), cells(record.validation), cells(record.test),
-                     cell(record.images_per_second), cell(record.seconds), data_));
+         fmt::format("{},{},{},{},{},{},{},{},{},{},{},{}\n", record.epoch, record.step,
+                     cell(record.learning_rate), cells(record.train), cells(record.validation),
+                     cells(record.test), cell(record.images_per_second), cell(record.seconds),
+                     cell(record.gradient_norm), cell(record.loss_scale), cell(record.skipped_steps), data_));
 }
 
 }  // namespace zeroth

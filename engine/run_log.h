@@ -14,7 +14,10 @@ struct StepRecord {
   double loss = 0.0, error = 0.0;  ///< means over the training pictures since the last line; error in [0, 1]
   double learning_rate = 0.0;      ///< of the last step
   double images_per_second = 0.0;  ///< since the last line
-  std::optional<double> of_ceiling;  ///< share of the device's measured matrix rate, in [0, ...)
+  std::optional<double> of_ceiling;           ///< share of the device's measured matrix rate, in [0, ...)
+  std::optional<double> gradient_norm;        ///< of the last step with finite gradients, before clipping
+  std::optional<double> loss_scale;           ///< of the next step
+  std::optional<std::int64_t> skipped_steps;  ///< in all
 };
 
 /// Loss and error over a whole set of pictures.
@@ -29,8 +32,10 @@ struct EpochRecord {
   double learning_rate = 0.0;  ///< of the epoch's last step
   SetResult train;             ///< running means while the weights moved
   std::optional<SetResult> validation, test;
-  double images_per_second = 0.0;  ///< training only
-  double seconds = 0.0;            ///< training and evaluation
+  double images_per_second = 0.0;                   ///< training only
+  double seconds = 0.0;                             ///< training and evaluation
+  std::optional<double> gradient_norm, loss_scale;  ///< as in StepRecord, at the epoch's end
+  std::optional<std::int64_t> skipped_steps;
 };
 
 /// log.jsonl and summary.csv of a run folder. Each record is written out at once, as one whole line, so a

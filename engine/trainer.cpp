@@ -76,10 +76,7 @@ Trainer::Trainer(Context& context, Network& network, PictureSet train, const Tra
   labels_ = Tensor::empty(context, {config.batch_size}, DType::i32);
   batch_ = optimizer_.inputs().add({4}, DType::i32);
   metrics_ = Tensor::zeros(context, {3}, DType::f64);
-  dispatch_reference(statistics_dtype(network.store().working_dtype()), [&]<class T>(TypeTag<T>) {
-    const T one{1};
-    loss_gradient_ = Tensor::from_host<T>(context, {1}, std::span(&one, 1));
-  });
+  optimizer_.guard().watch_metrics(metrics_);
 }
 
 /// Uploads what this step has of its own.
@@ -109,12 +106,13 @@ void Trainer::queue_step() {
   const Tensor x = Tensor::empty(context_, {params.n, params.h, params.w, params.c}, params.dtype);
   augment_forward(context_, params, train_.pictures, train_.labels, order_on_device_, batch_, x, labels_);
 
+  optimizer_.guard().begin_step();
   phase.emplace("forward");
   Tape tape(context_, Tape::Mode::training);
   const Variable logits = network_.forward(tape, tape.constant(x));
   const Loss loss = softmax_cross_entropy(tape, logits, labels_, config_.label_smoothing, metrics_);
   phase.emplace("backward");
-  tape.backward(loss.loss, loss_gradient_);
+  tape.backward(loss.loss, optimizer_.guard().loss_scale());
   phase.emplace("update");
   optimizer_.queue_update();
 }
@@ -183,12 +181,14 @@ std::vector<NamedTensor> Trainer::tensors() const {
     for (const Parameter& parameter : network_.store().parameters())
       all.push_back({"optimizer." + moment.name + "." + parameter.name,
                      moment.value.range(parameter.offset, parameter.shape)});
+  all.push_back({"guard.loss_scale", optimizer_.guard().loss_scale()});
+  all.push_back({"guard.counters", optimizer_.guard().counters()});
   return all;
 }
 
 void Trainer::resume_at(std::int64_t steps) {
   network_.store().refresh_working_values(context_);
-  optimizer_.set_steps_taken(steps);
+  optimizer_.resume_at(steps);
   order_epoch_ = -1;
 }
 

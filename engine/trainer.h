@@ -93,7 +93,11 @@ class Trainer {
   /// partial batch included.
   Evaluation evaluate(const PictureSet& set, std::span<const std::int32_t> indices = {});
 
-  /// Weights, state and moments: what a checkpoint holds, and with steps_taken() all that resuming needs.
+  /// Gradient norm, loss scale and skipped steps: StepGuard::take_report(). Waits for the stream.
+  StepReport take_report() { return optimizer_.guard().take_report(); }
+
+  /// Weights, state, moments and the guard's state: what a checkpoint holds, and with steps_taken() all that
+  /// resuming needs.
   std::vector<NamedTensor> tensors() const;
   /// After the tensors have been filled from a checkpoint. Position and schedule follow from the number of
   /// steps.
@@ -111,7 +115,7 @@ class Trainer {
   Optimizer optimizer_;
   std::int64_t steps_per_epoch_;
   std::int64_t order_epoch_ = -1;
-  Tensor order_on_device_, labels_, metrics_, loss_gradient_;
+  Tensor order_on_device_, labels_, metrics_;
   TensorView batch_;       // what augment reads of the step's place, among the optimizer's inputs
   RepeatedStep repeated_;  // goes first, as its graph uses all of the above
 };

@@ -7,6 +7,7 @@
 #include "kernels/batch_norm_act/batch_norm_act.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/conv2d_stats/conv2d_stats.h"
+#include "kernels/gradient_norm/gradient_norm.h"
 #include "kernels/linear/linear.h"
 #include "kernels/max_pool/max_pool.h"
 #include "kernels/reduce/reduce.h"
@@ -15,6 +16,7 @@
 #include "kernels/sgd/sgd.h"
 #include "kernels/shortcut_a/shortcut_a.h"
 #include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
+#include "kernels/step_guard/step_guard.h"
 
 namespace zeroth::cuda_native {
 
@@ -31,6 +33,8 @@ const AvgPoolRow avg_pool_row = absent_row<AvgPoolRow>();
 const MaxPoolRow max_pool_row = absent_row<MaxPoolRow>();
 const SoftmaxCrossEntropyRow softmax_cross_entropy_row = absent_row<SoftmaxCrossEntropyRow>();
 const AugmentRow augment_row = absent_row<AugmentRow>();
+const GradientNormRow gradient_norm_row = absent_row<GradientNormRow>();
+const StepGuardRow step_guard_row = absent_row<StepGuardRow>();
 const SgdRow sgd_row = absent_row<SgdRow>();
 const AdamwRow adamw_row = absent_row<AdamwRow>();
 const ReduceRow reduce_row = absent_row<ReduceRow>();

@@ -10,6 +10,7 @@
 #include "kernels/batch_norm_act/batch_norm_act.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/conv2d_stats/conv2d_stats.h"
+#include "kernels/gradient_norm/gradient_norm.h"
 #include "kernels/linear/linear.h"
 #include "kernels/max_pool/max_pool.h"
 #include "kernels/reduce/reduce.h"
@@ -18,6 +19,7 @@
 #include "kernels/sgd/sgd.h"
 #include "kernels/shortcut_a/shortcut_a.h"
 #include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
+#include "kernels/step_guard/step_guard.h"
 
 namespace zeroth {
 
@@ -38,6 +40,8 @@ std::vector<RowInfo> all_rows() {
   add("max_pool", max_pool_rows());
   add("softmax_cross_entropy", softmax_cross_entropy_rows());
   add("augment", augment_rows());
+  add("gradient_norm", gradient_norm_rows());
+  add("step_guard", step_guard_rows());
   add("sgd", sgd_rows());
   add("adamw", adamw_rows());
   add("reduce", reduce_rows());

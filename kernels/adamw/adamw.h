@@ -8,8 +8,8 @@ namespace zeroth {
 
 /// Adam (Kingma and Ba, 2015) and AdamW (Loshchilov and Hutter, 2019) over one flat buffer, as in PyTorch. At
 /// step t = 1, 2, ...:
-///   decoupled:  w -= lr * decay * w, g = gradient          (AdamW)
-///   otherwise:  g = gradient + decay * w                   (Adam)
+///   decoupled:  w -= lr * decay * w, g = factor * gradient          (AdamW)
+///   otherwise:  g = factor * gradient + decay * w                   (Adam)
 ///   m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2
 ///   w -= lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
 /// m, v: (elements) as the weights; step: (1) i32, t itself, at least 1, in device memory; the other operands

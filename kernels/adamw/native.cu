@@ -27,6 +27,8 @@ template <class W, bool kDecoupled>
 __global__ void __launch_bounds__(kThreads)
     adamw_kernel(FlatPointers<W> flat, float* m, float* v, const std::int32_t* step, Coefficients c,
                  std::int64_t elements) {
+  const float factor = flat.factor();
+  if (factor < 0.0f) return;
   ZEROTH_SHARED(float, correction, [2]);
   if (threadIdx.x == 0) {
     const double t = *step;  // 1 - beta^t without cancellation
@@ -38,7 +40,7 @@ __global__ void __launch_bounds__(kThreads)
   const std::int64_t threads = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t index = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
        index < elements / kParameterPack; index += threads) {
-    ParameterPack<W> pack(flat, index * kParameterPack);
+    ParameterPack<W> pack(flat, factor, index * kParameterPack);
     auto m_pack = load_pack<kParameterPack>(m + pack.i), v_pack = load_pack<kParameterPack>(v + pack.i);
     const float step_size = pack.learning_rate * inverse_correction1;
     for (int e = 0; e < kParameterPack; ++e) {

@@ -17,6 +17,8 @@ void update(const AdamwParams& params, const FlatParameters& parameters, TensorV
   const T* gradient = parameters.gradients.as<T>();
   const std::uint8_t* group_of_segment = parameters.group_of_segment.as<std::uint8_t>();
   const T* rates = parameters.rates.as<T>();
+  const T factor = parameters.gradient_factor ? *parameters.gradient_factor.as<T>() : T{1};
+  if (factor < T{0}) return;
   const double t = *step_view.as<std::int32_t>();
   const T correction1 = static_cast<T>(1.0 - std::pow(params.beta1, t));
   const T correction2 = static_cast<T>(1.0 - std::pow(params.beta2, t));
@@ -30,6 +32,7 @@ void update(const AdamwParams& params, const FlatParameters& parameters, TensorV
     T g = gradient[i];
     if constexpr (!std::is_void_v<W>)
       if (working) g = to_compute(parameters.working_gradients.as<W>()[i]);
+    g *= factor;
     if (params.decoupled)
       w[i] -= learning_rate * decay * w[i];
     else

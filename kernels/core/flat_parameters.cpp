@@ -25,6 +25,9 @@ void check_flat_parameters(const char* operation, const FlatParams& params, cons
   check_operand(operation, "group_of_segment", operands.group_of_segment,
                 {params.elements / kParameterSegment}, DType::u8);
   check_operand(operation, "rates", operands.rates, {params.groups, 2}, statistics_dtype(params.dtype));
+  if (operands.gradient_factor)
+    check_operand(operation, "gradient_factor", operands.gradient_factor, {1},
+                  statistics_dtype(params.dtype));
   if (!params.mixed()) return;
   check_operand(operation, "working_weights", operands.working_weights, flat, params.working);
   check_operand(operation, "working_gradients", operands.working_gradients, flat, params.working);

@@ -23,6 +23,7 @@ struct FlatPointers {
   const float* rates;
   W* working_weights;
   const W* working_gradients;
+  const float* gradient_factor;
 
   explicit FlatPointers(const FlatParameters& operands)
       : weights(operands.weights.as<float>()),
@@ -30,12 +31,15 @@ struct FlatPointers {
         group_of_segment(operands.group_of_segment.as<std::uint8_t>()),
         rates(operands.rates.as<float>()),
         working_weights(nullptr),
-        working_gradients(nullptr) {
+        working_gradients(nullptr),
+        gradient_factor(operands.gradient_factor.as<float>()) {
     if constexpr (!std::is_void_v<W>) {
       working_weights = operands.working_weights.as<W>();
       working_gradients = operands.working_gradients.as<W>();
     }
   }
+  /// Below 0, the kernel has nothing to do.
+  __device__ float factor() const { return gradient_factor == nullptr ? 1.0f : *gradient_factor; }
 };
 
 /// The pack that starts at element i, in registers.
@@ -46,7 +50,9 @@ struct ParameterPack {
   float learning_rate, decay;
   Pack<float, kParameterPack> weight, gradient;
 
-  __device__ ParameterPack(const FlatPointers<W>& flat, std::int64_t first) : i(first), working(false) {
+  /// `factor`: of the gradients, flat.factor().
+  __device__ ParameterPack(const FlatPointers<W>& flat, float factor, std::int64_t first)
+      : i(first), working(false) {
     weight = load_pack<kParameterPack>(flat.weights + i);
     int group = flat.group_of_segment[i / kParameterSegment];
     if constexpr (!std::is_void_v<W>) {
@@ -58,6 +64,7 @@ struct ParameterPack {
       }
     }
     if (!working) gradient = load_pack<kParameterPack>(flat.gradients + i);
+    for (int e = 0; e < kParameterPack; ++e) gradient.value[e] *= factor;
     learning_rate = flat.rates[2 * group];
     decay = flat.rates[2 * group + 1];
   }

@@ -37,6 +37,9 @@ struct FlatParameters {
   // read here instead of from `gradients`, and its new weights are written here too, rounded to nearest.
   TensorView working_weights = {};
   ConstTensorView working_gradients = {};
+  /// (1) in the dtype of the rates, on the device: what every gradient is multiplied by before all else. A
+  /// negative one skips the step: nothing is written. Absent: 1.
+  ConstTensorView gradient_factor = {};
 };
 
 /// Throws Error(usage), naming `operation` and the operand, unless the sizes are whole segments, there are 1

@@ -12,7 +12,7 @@ std::string LinearParams::to_string() const {
 
 std::span<const LinearRow> linear_rows() {
   static const LinearRow rows[] = {cublaslt::linear_row, cuda_native::linear_row, simt_native::linear_row,
-                                   cpu::linear_row, reference::linear_row};
+                                   cpu::linear_row,      cpu::linear_widened_row, reference::linear_row};
   return rows;
 }
 

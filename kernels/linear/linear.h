@@ -33,7 +33,7 @@ namespace reference {
 extern const LinearRow linear_row;
 }
 namespace cpu {
-extern const LinearRow linear_row;
+extern const LinearRow linear_row, linear_widened_row;
 }
 namespace simt_native {
 extern const LinearRow linear_row;

@@ -20,10 +20,12 @@ enum class Form { plain, momentum, nesterov };
 template <class W, Form kForm>
 __global__ void __launch_bounds__(kThreads)
     sgd_kernel(FlatPointers<W> flat, float* buffer, float momentum, std::int64_t elements) {
+  const float factor = flat.factor();
+  if (factor < 0.0f) return;
   const std::int64_t threads = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t index = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
        index < elements / kParameterPack; index += threads) {
-    ParameterPack<W> pack(flat, index * kParameterPack);
+    ParameterPack<W> pack(flat, factor, index * kParameterPack);
     Pack<float, kParameterPack> buffer_pack{};
     if constexpr (kForm != Form::plain) buffer_pack = load_pack<kParameterPack>(buffer + pack.i);
     for (int e = 0; e < kParameterPack; ++e) {

@@ -15,6 +15,8 @@ void update(const SgdParams& params, const FlatParameters& parameters, TensorVie
   T* buffer = momentum_buffer.as<T>();
   const std::uint8_t* group_of_segment = parameters.group_of_segment.as<std::uint8_t>();
   const T* rates = parameters.rates.as<T>();
+  const T factor = parameters.gradient_factor ? *parameters.gradient_factor.as<T>() : T{1};
+  if (factor < T{0}) return;
   const T momentum = static_cast<T>(params.momentum);
   for (std::int64_t i = 0; i < params.elements; ++i) {
     const int byte = group_of_segment[i / kParameterSegment];
@@ -24,6 +26,7 @@ void update(const SgdParams& params, const FlatParameters& parameters, TensorVie
     T g = gradient[i];
     if constexpr (!std::is_void_v<W>)
       if (working) g = to_compute(parameters.working_gradients.as<W>()[i]);
+    g *= factor;
     g += decay * w[i];
     T move = g;
     if (momentum != T{0}) {

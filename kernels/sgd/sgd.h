@@ -7,7 +7,7 @@
 namespace zeroth {
 
 /// Stochastic gradient descent with momentum over one flat buffer, as in PyTorch (dampening 0). With g =
-/// gradient + decay[group] * w:
+/// factor * gradient + decay[group] * w:
 ///   buffer = momentum * buffer + g;     w -= lr[group] * (nesterov ? g + momentum * buffer : buffer)
 /// A buffer of zeros before the first step makes that step plain. With momentum 0 the buffer is absent
 /// (null). momentum_buffer: (elements) as the weights; the other operands are described in

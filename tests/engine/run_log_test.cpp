@@ -31,6 +31,8 @@ EpochRecord epoch_record(std::int64_t epoch) {
   record.test = SetResult{0.75, 0.125};
   record.images_per_second = 640.0;
   record.seconds = 2.5;
+  record.gradient_norm = 0.375;
+  record.skipped_steps = 3;
   return record;
 }
 
@@ -55,6 +57,9 @@ TEST_CASE("run log: one JSON object a line, one row an epoch", "[run_log]") {
   RunLog log(scratch.path(), "generated", 0);
   StepRecord record = step_record(3);
   record.of_ceiling = 0.5;
+  record.gradient_norm = 1.25;
+  record.loss_scale = 32768.0;
+  record.skipped_steps = 2;
   log.write(record);
   record.loss = std::numeric_limits<double>::quiet_NaN();
   log.write(record);
@@ -68,6 +73,9 @@ TEST_CASE("run log: one JSON object a line, one row an epoch", "[run_log]") {
   CHECK(first["lr"] == 0.1);
   CHECK(first["images_per_second"] == 640.0);
   CHECK(first["fraction_of_ceiling"] == 0.5);
+  CHECK(first["gradient_norm"] == 1.25);
+  CHECK(first["loss_scale"] == 32768.0);
+  CHECK(first["skipped_steps"] == 2);
   CHECK(first["data"] == "generated");
   CHECK(nlohmann::json::parse(steps[1])["loss"].is_null());
 
@@ -75,8 +83,8 @@ TEST_CASE("run log: one JSON object a line, one row an epoch", "[run_log]") {
   REQUIRE(rows.size() == 2);
   CHECK(rows[0] ==
         "epoch,step,lr,train_loss,train_error,validation_loss,validation_error,test_loss,test_error,"
-        "images_per_second,seconds,data");
-  CHECK(rows[1] == "1,10,0.1,0.5,0.25,,,0.75,0.125,640,2.5,generated");
+        "images_per_second,seconds,gradient_norm,loss_scale,skipped_steps,data");
+  CHECK(rows[1] == "1,10,0.1,0.5,0.25,,,0.75,0.125,640,2.5,0.375,,3,generated");
 }
 
 TEST_CASE("run log: resuming cuts what lies beyond the checkpoint", "[run_log]") {

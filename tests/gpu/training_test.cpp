@@ -83,11 +83,17 @@ struct Training {
   std::vector<std::pair<std::string, std::vector<double>>> state() {
     std::vector<std::pair<std::string, std::vector<double>>> result;
     for (const NamedTensor& tensor : trainer.tensors())
-      dispatch_reference(tensor.value.dtype(), [&]<class T>(TypeTag<T>) {
+      with_type(tensor.value.dtype(), [&]<class T>(TypeTag<T>) {
         const std::vector<T> values = tensor.value.to_host<T>(context);
         result.emplace_back(tensor.name, std::vector<double>(values.begin(), values.end()));
       });
     return result;
+  }
+  /// Counters are i32; all else is f32 or f64.
+  template <class Fn>
+  static void with_type(DType dtype, Fn&& fn) {
+    if (dtype == DType::i32) return fn(TypeTag<std::int32_t>{});
+    dispatch_reference(dtype, fn);
   }
   /// Continues after `steps` steps from another training's state.
   void continue_from(Training& other, std::int64_t steps) {
@@ -96,7 +102,7 @@ struct Training {
     REQUIRE(from.size() == to.size());
     for (std::size_t i = 0; i < to.size(); ++i) {
       REQUIRE(from[i].first == to[i].name);
-      dispatch_reference(to[i].value.dtype(), [&]<class T>(TypeTag<T>) {
+      with_type(to[i].value.dtype(), [&]<class T>(TypeTag<T>) {
         const std::vector<T> values(from[i].second.begin(), from[i].second.end());
         to[i].value.copy_from(context, std::as_bytes(std::span(values)));
       });
@@ -106,9 +112,10 @@ struct Training {
   }
 };
 
-enum class Group { parameters, statistics, momentum };
+enum class Group { parameters, statistics, momentum, counters };
 
 Group group_of(const std::string& name) {
+  if (name.starts_with("guard.")) return Group::counters;
   if (name.starts_with("optimizer.")) return Group::momentum;
   return name.find("running_") == std::string::npos ? Group::parameters : Group::statistics;
 }

@@ -225,6 +225,40 @@ TEST_CASE("every adamw row gives the same bits again", "[kernels][adamw]") {
   });
 }
 
+TEST_CASE("adamw multiplies gradients by their factor, and a negative one skips the step", "[kernels][adamw]") {
+  for_each_row(adamw_rows(), [](Context& context, const AdamwRow& row) {
+    for (const bool decoupled : {false, true}) {
+      const AdamwParams params{
+          {1031 * kParameterSegment, kGroups, DType::f32, DType::bf16}, 0.9, 0.999, 1e-8, decoupled};
+      const Step before(context, params, 3), step(context, params, 3), expected(context, params, 3);
+      const auto same_bits = [](const Step& a, const Step& b) {
+        return a.weights.bytes() == b.weights.bytes() && a.m.bytes() == b.m.bytes() &&
+               a.v.bytes() == b.v.bytes() && a.working_weights.bytes() == b.working_weights.bytes();
+      };
+      FlatParameters operands = step.operands();
+      const Operand skip(context, DType::f32, {1}, {-1.0});
+      operands.gradient_factor = skip;
+      row.step(context, params, operands, step.m, step.v, step.number);
+      CHECK(same_bits(step, before));
+
+      // Times 1/8 is exact in bf16 and f32, so the bits are those of smaller gradients.
+      const Operand eighth(context, DType::f32, {1}, {0.125});
+      operands.gradient_factor = eighth;
+      row.step(context, params, operands, step.m, step.v, step.number);
+      std::vector<double> small = step.gradients.values(), narrow = step.working_gradients.values();
+      for (double& value : small) value /= 8.0;
+      for (double& value : narrow) value /= 8.0;
+      const Operand gradients(context, DType::f32, {params.elements}, small),
+          working_gradients(context, DType::bf16, {params.elements}, narrow);
+      operands = expected.operands();
+      operands.gradients = gradients;
+      operands.working_gradients = working_gradients;
+      row.step(context, params, operands, expected.m, expected.v, expected.number);
+      CHECK(same_bits(step, expected));
+    }
+  });
+}
+
 TEST_CASE("adamw refuses bad arguments", "[kernels][adamw]") {
   Context context({DeviceKind::cpu, 0});
   const AdamwParams good{{2 * kParameterSegment, kGroups}};

@@ -160,7 +160,7 @@ TEST_CASE("conv2d refuses arguments that do not match", "[kernels][conv2d]") {
 
 TEST_CASE("conv2d names its rows when none takes a problem", "[kernels][conv2d]") {
   Context context({DeviceKind::cpu, 0});
-  const Conv2dParams params{2, 4, 4, 3, 5, 3, 3, 1, 1, DType::f16};
+  const Conv2dParams params{2, 4, 4, 3, 5, 3, 3, 1, 1, DType::i32};
   CHECK_THROWS_WITH(conv2d_workspace(context, params, Conv2dPass::forward),
-                    ContainsSubstring("2x4x4x3 * 5x3x3 /1 +1 f16"));
+                    ContainsSubstring("2x4x4x3 * 5x3x3 /1 +1 i32"));
 }

@@ -185,6 +185,50 @@ TEST_CASE("every sgd row gives the same bits again", "[kernels][sgd]") {
   });
 }
 
+TEST_CASE("the gradient factor multiplies gradients before all else", "[kernels][sgd]") {
+  for_each_row(sgd_rows(), [](Context& context, const SgdRow& row) {
+    for (const DType working : {DType::f32, DType::bf16}) {
+      // Times 1/8 is exact in bf16 and f32, so the bits are those of smaller gradients.
+      const SgdParams params{{37 * kParameterSegment, kGroups, DType::f32, working}, 0.9, true};
+      const Step scaled(context, params);
+      std::vector<double> small = scaled.gradients.values(), narrow = scaled.working_gradients.values();
+      for (double& value : small) value /= 8.0;
+      for (double& value : narrow) value /= 8.0;
+      const Step expected(context, params);
+      const Operand gradients(context, DType::f32, {params.elements}, small),
+          working_gradients(context, working, {params.elements}, narrow),
+          factor(context, DType::f32, {1}, {0.125});
+      FlatParameters operands = expected.operands();
+      operands.gradients = gradients;
+      if (params.mixed()) operands.working_gradients = working_gradients;
+      row.step(context, params, operands, expected.buffer);
+      operands = scaled.operands();
+      operands.gradient_factor = factor;
+      row.step(context, params, operands, scaled.buffer);
+      CHECK(scaled.weights.bytes() == expected.weights.bytes());
+      CHECK(scaled.buffer.bytes() == expected.buffer.bytes());
+      CHECK(scaled.working_weights.bytes() == expected.working_weights.bytes());
+      CHECK(factor.intact());
+    }
+  });
+}
+
+TEST_CASE("a negative gradient factor skips the sgd step", "[kernels][sgd]") {
+  for_each_row(sgd_rows(), [](Context& context, const SgdRow& row) {
+    for (const double momentum : {0.0, 0.9}) {
+      const SgdParams params{{1031 * kParameterSegment, kGroups, DType::f32, DType::bf16}, momentum, false};
+      const Step before(context, params), step(context, params);
+      const Operand factor(context, DType::f32, {1}, {-1.0});
+      FlatParameters operands = step.operands();
+      operands.gradient_factor = factor;
+      row.step(context, params, operands, momentum == 0.0 ? TensorView() : step.buffer.view());
+      CHECK(step.weights.bytes() == before.weights.bytes());
+      CHECK(step.buffer.bytes() == before.buffer.bytes());
+      CHECK(step.working_weights.bytes() == before.working_weights.bytes());
+    }
+  });
+}
+
 TEST_CASE("sgd refuses bad arguments", "[kernels][sgd]") {
   Context context({DeviceKind::cpu, 0});
   const SgdParams good{{2 * kParameterSegment, kGroups}, 0.9, false};

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <numeric>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/trainer.h"
@@ -59,21 +61,32 @@ struct SmallTraining {
     return network;
   }
 
+  using Values = std::vector<std::pair<std::string, std::vector<double>>>;
+  /// All that a checkpoint would hold.
+  Values values() const {
+    Values all;
+    for (const NamedTensor& tensor : trainer.tensors()) {
+      const auto add = [&](const auto& numbers) {
+        all.emplace_back(tensor.name, std::vector<double>(numbers.begin(), numbers.end()));
+      };
+      if (tensor.value.dtype() == DType::i32)
+        add(tensor.value.to_host<std::int32_t>(context));
+      else
+        add(tensor.value.to_host<float>(context));
+    }
+    return all;
+  }
   /// Goes on after `steps` steps from the state of another training.
   void continue_from(const SmallTraining& other, std::int64_t steps) {
     const std::vector<NamedTensor> from = other.trainer.tensors(), to = trainer.tensors();
+    REQUIRE(from.size() == to.size());
     for (std::size_t i = 0; i < from.size(); ++i) {
       REQUIRE(from[i].name == to[i].name);
-      const auto elements = from[i].value.to_host<float>(other.context);
-      to[i].value.copy_from(context, std::as_bytes(std::span(elements)));
+      std::vector<std::byte> bytes(from[i].value.bytes());
+      from[i].value.copy_to(other.context, bytes);
+      to[i].value.copy_from(context, bytes);
     }
     trainer.resume_at(steps);
-  }
-
-  std::vector<std::vector<float>> values() const {
-    std::vector<std::vector<float>> all;
-    for (const NamedTensor& tensor : trainer.tensors()) all.push_back(tensor.value.to_host<float>(context));
-    return all;
   }
 };
 

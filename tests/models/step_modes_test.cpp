@@ -61,7 +61,7 @@ struct ModeTraining : SmallTraining {
   double evaluate() { return trainer.evaluate(random_pictures(context, 40, 8)).metrics.loss; }
 
   /// Losses and evaluations on the way, and every tensor at the end.
-  std::pair<std::vector<double>, std::vector<std::vector<float>>> run(int from = 0, int to = kSteps) {
+  std::pair<std::vector<double>, SmallTraining::Values> run(int from = 0, int to = kSteps) {
     std::vector<double> losses;
     for (int step = from; step < to; ++step) {
       losses.push_back(interrupt(step));
@@ -158,7 +158,7 @@ TEST_CASE("a setting that changes is obeyed by the next step", "[training][modes
   const Problem problem = kProblems[0];
   const auto run = [&](Way way) {
     ModeTraining training(problem, way, DeviceKind::simt);
-    std::vector<std::vector<float>> values = training.run(0, 5).second;
+    SmallTraining::Values values = training.run(0, 5).second;
     training.context.choose_implementation("conv2d=reference");
     training.run(5, 7);
     CHECK(training.trainer.step_mode() != StepMode::captured);  // warms up again

@@ -142,17 +142,13 @@ void run(const Options& options) {
   rates.fill({options.learning_rate, options.weight_decay});
   optimizer.set_rates(rates);
 
-  Tensor seed = Tensor::empty(context, {1}, statistics_dtype(dtype));
-  dispatch_reference(seed.dtype(), [&]<class T>(TypeTag<T>) {
-    const T one{1};
-    seed.copy_from(context, std::as_bytes(std::span(&one, 1)));
-  });
   std::optional<Loss> loss;
   for (int step = 0; step < options.steps; ++step) {
+    optimizer.guard().begin_step();
     Tape tape(context, Tape::Mode::training);
     const Variable logits = network.forward(tape, tape.constant(x));
     loss = softmax_cross_entropy(tape, logits, labels, 0.0, {});
-    tape.backward(loss->loss, seed);
+    tape.backward(loss->loss, optimizer.guard().loss_scale());
     optimizer.step();
   }
 

@@ -30,6 +30,8 @@ const Choices<ScheduleKind> kSchedules{
 
 const Choices<DType> kPrecisions{{"off", DType::f32}, {"bf16", DType::bf16}, {"fp16", DType::f16}};
 const Choices<OnNonfinite> kNonfinite{{"stop", OnNonfinite::stop}, {"skip", OnNonfinite::skip}};
+const Choices<StepMode> kStepModes{
+    {"eager", StepMode::eager}, {"planned", StepMode::planned}, {"captured", StepMode::captured}};
 
 const Setting::Condition kSgd{"--optimizer sgd",
                               [](const TrainOptions& o) { return o.optimizer == OptimizerKind::sgd; }};
@@ -297,6 +299,21 @@ void add_machine_settings(TableBuilder& table) {
       .boolean("tf32", &TrainOptions::tf32,
                "let libraries round the factors of f32 products to 10 bits, for tensor cores (cuda)")
       .may_change = true;
+  Setting& step = table.add(
+      "step", "NAME", ValueType::text,
+      "how steps are queued: eager, planned (in one block of memory), captured (as one CUDA graph), or auto: "
+      "captured "
+      "on cuda, planned on cpu, eager on simt; the results are the same",
+      [](TrainOptions& o, const std::string& value) {
+        if (value != "auto" && std::none_of(kStepModes.begin(), kStepModes.end(),
+                                            [&](const auto& choice) { return value == choice.first; }))
+          fail(ErrorKind::usage,
+               fmt::format("expected one of auto, {}, not '{}'", names_of(kStepModes), value));
+        o.step = value == "auto" ? std::nullopt : std::optional(parse_choice(kStepModes, value));
+      },
+      [](const TrainOptions& o) { return o.step ? print_choice(kStepModes, *o.step) : "auto"; });
+  step.may_change = true;
+  step.in_checkpoint = false;
   Setting& sync_launches = table.boolean(
       "sync_launches", &TrainOptions::sync_launches,
       "for finding faults: wait after every kernel, so that an error names the one that failed (cuda): slow");

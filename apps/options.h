@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/optimizer.h"
+#include "engine/repeated_step.h"
 #include "engine/schedule.h"
 #include "kernels/residual/residual.h"
 #include "models/resnet.h"
@@ -61,6 +62,7 @@ struct TrainOptions {
   std::optional<std::int64_t> threads;
   bool deterministic = false, sync_launches = false;
   bool tf32 = false;
+  std::optional<StepMode> step;  ///< unset: by the device
   std::vector<std::string> impl;
 
   std::string config, out, resume;

@@ -103,6 +103,7 @@ TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& n
   config.flip = options.augment.flip;
   config.crop_padding = options.augment.crop ? 4 : 0;
   config.seed = static_cast<std::uint64_t>(options.seed);
+  config.step_mode = options.step;
   std::copy(normalisation.mean.begin(), normalisation.mean.end(), config.mean.begin());
   std::copy(normalisation.stddev.begin(), normalisation.stddev.end(), config.std.begin());
   return config;

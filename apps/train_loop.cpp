@@ -72,6 +72,7 @@ int TrainLoop::run() {
   while (trainer.steps_taken() < last_step_ && SignalGuard::received() == 0) {
     learning_rate_ = training_.options.lr * trainer.rate_factor();
     trainer.step();
+    tell_step_notice();
     tested_.reset();
     const std::int64_t steps = trainer.steps_taken();
     const bool ends = trainer.at_epoch_start() || steps == last_step_ || SignalGuard::received() != 0;
@@ -96,6 +97,12 @@ int TrainLoop::run() {
     save(training_.folder.last());
   }
   return signal;
+}
+
+void TrainLoop::tell_step_notice() {
+  if (training_.trainer.step_notice() == step_notice_) return;
+  step_notice_ = training_.trainer.step_notice();
+  if (!step_notice_.empty()) progress_.message(step_notice_);
 }
 
 /// Takes the sums of the steps since the last call from the device; this waits for them.

@@ -57,6 +57,7 @@ class TrainLoop {
 
  private:
   void gather();
+  void tell_step_notice();
   /// Ends the training with what happened, what to do, and where the last checkpoint is.
   [[noreturn]] void fail_diverged(const std::string& what,
                                   const char* remedy = "a lower --lr or a longer --warmup") const;
@@ -78,6 +79,7 @@ class TrainLoop {
   Progress progress_;
   std::int64_t last_step_ = 0;
   std::int64_t first_step_ = 0;       // of this process
+  std::string step_notice_;           // as told
   std::optional<Evaluation> tested_;  // on the test set, of the weights as they are
 
   struct Sums {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <numeric>
+#include <optional>
 
 #include "data/generated.h"
 #include "engine/trainer.h"
@@ -44,10 +45,10 @@ struct Training {
   ResNet network;
   Trainer trainer;
 
-  Training(DeviceKind device, const Setting& setting, DType working)
+  Training(DeviceKind device, const Setting& setting, DType working, std::optional<StepMode> mode = {})
       : context({device, 0}),
         network(config_of(setting)),
-        trainer(context, prepared(network, context, working), pictures_on(context, setting), rates(setting),
+        trainer(context, prepared(network, context, working), pictures_on(context, setting), rates(setting, mode),
                 [setting](std::uint32_t epoch) {
                   std::vector<std::int32_t> order(static_cast<std::size_t>(setting.pictures));
                   std::iota(order.begin(), order.end(), 0);
@@ -69,8 +70,10 @@ struct Training {
     network.store().materialise(context, 5, working);
     return network;
   }
-  static TrainerConfig rates(const Setting& setting) {
+  static TrainerConfig rates(const Setting& setting, std::optional<StepMode> mode) {
     TrainerConfig config;
+    config.step_mode = mode;
+    if (mode) config.schedule = {ScheduleKind::cosine, {}, 0.1, 0.0, 8.0};  // another rate in every step
     config.batch_size = setting.batch;
     config.rates.fill({0.1, 5e-4});
     config.mean = {0.5, 0.5, 0.5, 0.0};
@@ -185,6 +188,31 @@ void check_same_bits(DeviceKind device, const Setting& setting, DType working, i
   CHECK(first.trainer.take_metrics().loss == second.trainer.take_metrics().loss);
 }
 
+/// Steps queued one operation after another, against steps in planned memory and captured ones, with weight gradients
+/// beside the rest: the same bits, although the network is evaluated in between and the rate changes.
+void check_step_modes(DeviceKind device, const Setting& setting, DType working, int steps) {
+  const auto run = [&](StepMode mode, bool forks) {
+    Training training(device, setting, working, mode);
+    training.context.set_forks(forks);
+    const PictureSet others = pictures_on(training.context, setting);
+    std::vector<double> losses;
+    for (int step = 0; step < steps; ++step) {
+      if (step == steps / 2) losses.push_back(training.trainer.evaluate(others).metrics.loss);
+      training.trainer.step();
+      if (step % 3 == 0) losses.push_back(training.trainer.take_metrics().loss);
+    }
+    INFO(training.trainer.step_notice());
+    CHECK(training.trainer.step_mode() == mode);
+    return std::pair(losses, training.state());
+  };
+  const auto eager = run(StepMode::eager, false);
+  for (const bool forks : {false, true})
+    for (const StepMode mode : {StepMode::eager, StepMode::planned, StepMode::captured}) {
+      INFO(name_of(mode) << (forks ? ", forked" : "") << ", " << name_of(working));
+      CHECK((run(mode, forks) == eager));
+    }
+}
+
 }  // namespace
 
 TEST_CASE("single steps under simt agree with f64 as well as the CPU's", "[gpu]") {
@@ -205,6 +233,14 @@ TEST_CASE("two runs on a GPU give the same bits", "[gpu]") {
   require_cuda();
   for (const DType working : {DType::f32, DType::bf16, DType::f16})
     check_same_bits(DeviceKind::cuda, kReal, working, 30);
+}
+TEST_CASE("steps under simt have the same bits however they are queued", "[gpu]") {
+  check_step_modes(DeviceKind::simt, kSmall, DType::bf16, 6);
+}
+TEST_CASE("steps on a GPU have the same bits however they are queued", "[gpu]") {
+  require_cuda();
+  for (const DType working : {DType::f32, DType::bf16, DType::f16})
+    check_step_modes(DeviceKind::cuda, kReal, working, 25);
 }
 TEST_CASE("mixed precision on a GPU follows f32", "[gpu]") {
   require_cuda();

@@ -22,9 +22,9 @@ ZEROTH_HD inline double decide_step(const StepGuardParams& params, double sum_of
     report[kGradientNorm] = norm;
     ++counters[kUpdates];
     counters[kBadSteps] = counters[kStuckSteps] = 0;
-    if (++counters[kCleanSteps] >= params.growth_interval) {
+    if (params.dynamic && ++counters[kCleanSteps] >= params.growth_interval) {
       counters[kCleanSteps] = 0;
-      if (params.dynamic && scale * params.growth <= params.maximum) loss_scale = scale * params.growth;
+      if (scale * params.growth <= params.maximum) loss_scale = scale * params.growth;
     }
     const double clip = params.max_norm > 0.0 ? params.max_norm / (norm + 1e-6) : 1.0;
     return (clip < 1.0 ? clip : 1.0) / scale;

@@ -37,7 +37,7 @@ enum StepCounter : int {
   kUpdates,      ///< steps that updated the weights: Adam's t
   kSteps,        ///< all steps
   kSkipped,      ///< of those, bad ones
-  kCleanSteps,   ///< finite steps in a row since the scale moved
+  kCleanSteps,   ///< finite steps in a row since a dynamic scale moved
   kBadSteps,     ///< bad steps in a row
   kStuckSteps,   ///< of those, the ones at a scale that could not fall
   kStopped,      ///< 1: the run is over

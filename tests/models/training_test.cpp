@@ -1,3 +1,4 @@
+#include <cmath>
 #include <cstring>
 #include <numeric>
 
@@ -103,6 +104,66 @@ TEST_CASE("a training resumed in mixed precision computes the same bits", "[trai
     rest.trainer.step();
   }
   CHECK(whole.values() == rest.values());
+}
+
+// The first scale is far too large for f16: (softmax - target) * 2^24 / 16 overflows.
+TEST_CASE("a loss scale that is too large falls until the network trains", "[training]") {
+  TrainerConfig config = small_config();
+  config.flip = false;
+  config.crop_padding = 0;
+  config.optimizer.guard.loss_scale = 0x1p24;
+  config.optimizer.guard.params.dynamic = true;
+  SmallTraining training(config, 16, DType::f16);
+  const auto without_guard = [&] {
+    SmallTraining::Values values = training.values();
+    std::erase_if(values, [](const auto& tensor) { return tensor.first.starts_with("guard."); });
+    return values;
+  };
+  const auto before = without_guard();
+  training.trainer.step();
+  StepReport report = training.trainer.take_report();
+  CHECK(report.loss_scale == 0x1p23);
+  CHECK(report.first_bad_step == 1);
+  CHECK(without_guard() == before);
+  CHECK(training.trainer.take_metrics().rows == 0);  // nothing of the step counts
+  for (int step = 0; step < 80; ++step) training.trainer.step();
+  report = training.trainer.take_report();
+  CHECK(report.skipped > 2);
+  CHECK(report.skipped < 12);
+  CHECK(report.loss_scale == std::ldexp(1.0, 24 - static_cast<int>(report.skipped)));
+  training.trainer.take_metrics();
+  training.trainer.step();
+  CHECK(training.trainer.take_metrics().loss < 0.1);
+}
+
+// Errors are those of rounded activations, and of ReLUs whose input is so small that rounding decides their
+// side.
+TEST_CASE("a scaled step in f16 is more exact than one in bf16", "[training]") {
+  const auto momentum = [](DType working, double loss_scale) {
+    TrainerConfig config = small_config();
+    config.optimizer.guard.loss_scale = loss_scale;
+    SmallTraining training(config, 64, working);
+    training.trainer.step();
+    CHECK(training.trainer.take_report().skipped == 0);
+    std::vector<double> all;  // the unscaled gradients
+    for (const auto& [name, values] : training.values())
+      if (name.starts_with("optimizer.momentum")) all.insert(all.end(), values.begin(), values.end());
+    return all;
+  };
+  const std::vector<double> exact = momentum(DType::f32, 1.0);
+  const auto error = [&](const std::vector<double>& other) {
+    double difference = 0.0, size = 0.0;
+    for (std::size_t i = 0; i < exact.size(); ++i) {
+      difference += std::pow(other[i] - exact[i], 2);
+      size += std::pow(exact[i], 2);
+    }
+    return std::sqrt(difference / size);
+  };
+  CHECK(error(momentum(DType::f32, 4096.0)) < 1e-6);
+  const double of_f16 = error(momentum(DType::f16, 4096.0));
+  CHECK(of_f16 < error(momentum(DType::bf16, 1.0)));
+  // What the scale is for: a thousandth of the loss loses gradients below f16's smallest number.
+  CHECK(error(momentum(DType::f16, 0x1p-10)) > 2.0 * of_f16);
 }
 
 TEST_CASE("evaluation counts every picture once, whatever the batch", "[training]") {

@@ -181,14 +181,16 @@ void add_data_settings(TableBuilder& table) {
   data.may_change = true;         // the pictures must be the same, the folder need not
   table
       .text("normalize", &TrainOptions::normalize, "NAME", "the data set's own",
-            "the data set whose mean and deviation normalise the pictures, or none")
+            "what normalises the pictures: a data set's published mean and deviation by its name, those of "
+            "each channel as M,M,M/D,D,D, or none")
       .parse = [](TrainOptions& o, const std::string& value) {
-    if (value != "none") static_cast<void>(normalisation_of(value));
+    if (value != "none" && published_normalisation(value) == nullptr)
+      static_cast<void>(parse_normalisation(value));
     o.normalize = value;
   };
   table.integer("val_split", &TrainOptions::val_split, 0, kMany,
                 "training pictures held out for validation, as many of each class");
-  table.add(
+  Setting& augmentation = table.add(
       "augment", "LIST", ValueType::list, "flip, crop (padding 4), both as flip,crop, or none",
       [](TrainOptions& o, const std::string& value) {
         TrainOptions::Augment augment{false, false};
@@ -201,9 +203,11 @@ void add_data_settings(TableBuilder& table) {
         o.augment = augment;
       },
       [](const TrainOptions& o) {
-        if (o.augment.flip) return o.augment.crop ? "flip,crop" : "flip";
-        return o.augment.crop ? "crop" : "none";
+        if (!o.augment) return "";
+        if (o.augment->flip) return o.augment->crop ? "flip,crop" : "flip";
+        return o.augment->crop ? "crop" : "none";
       });
+  augmentation.unset = "flip,crop, but of digits crop";
 }
 
 void add_optimization_settings(TableBuilder& table) {

@@ -34,7 +34,8 @@ struct TrainOptions {
   std::int64_t val_split = 0;
   struct Augment {
     bool flip = true, crop = true;
-  } augment;
+  };
+  std::optional<Augment> augment;  ///< unset until the data set has decided
 
   std::int64_t epochs = 10;
   std::optional<std::int64_t> max_steps;

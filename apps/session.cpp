@@ -100,8 +100,9 @@ TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& n
   config.schedule = {options.schedule, options.milestones, options.gamma, options.warmup,
                      static_cast<double>(options.epochs)};
   config.label_smoothing = options.label_smoothing;
-  config.flip = options.augment.flip;
-  config.crop_padding = options.augment.crop ? 4 : 0;
+  const TrainOptions::Augment augment = options.augment.value_or(TrainOptions::Augment{});
+  config.flip = augment.flip;
+  config.crop_padding = augment.crop ? 4 : 0;
   config.seed = static_cast<std::uint64_t>(options.seed);
   std::copy(normalisation.mean.begin(), normalisation.mean.end(), config.mean.begin());
   std::copy(normalisation.stddev.begin(), normalisation.stddev.end(), config.std.begin());
@@ -111,7 +112,8 @@ TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& n
 Normalisation normalisation_for(const std::string& name, std::int64_t channels) {
   const auto count = static_cast<std::size_t>(channels);
   if (name == "none") return {std::vector<float>(count, 0.0f), std::vector<float>(count, 1.0f)};
-  const Normalisation& normalisation = normalisation_of(name);
+  const Normalisation* const published = published_normalisation(name);
+  const Normalisation normalisation = published != nullptr ? *published : parse_normalisation(name);
   if (normalisation.mean.size() != count)
     fail(ErrorKind::usage, fmt::format("--normalize {} is for pictures of {} channels, these have {}", name,
                                        normalisation.mean.size(), count));

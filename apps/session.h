@@ -42,7 +42,9 @@ PictureSet upload(Context& context, const Pictures& pictures, std::int64_t class
 
 TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& normalisation);
 
-/// By --normalize's value: constants of a data set, or for "none" mean 0 and deviation 1.
+/// By --normalize's value: the constants of a data set or those it spells out, for "none" mean 0 and
+/// deviation
+/// 1. Errors: usage, for pictures of another number of channels.
 Normalisation normalisation_for(const std::string& name, std::int64_t channels);
 
 /// FLOPs of one training step's forward and backward for one picture: both gradients of each product cost as

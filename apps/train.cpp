@@ -37,7 +37,10 @@ void settle_data(Start& start, const Dataset& dataset) {
     fail(ErrorKind::usage,
          "the path of the data set is not UTF-8, as a checkpoint's configuration must be; "
          "rename its folders");
-  if (options.normalize.empty()) options.normalize = dataset.name;
+  if (options.normalize.empty())
+    options.normalize =
+        published_normalisation(dataset.name) != nullptr ? dataset.name : print(dataset.normalisation);
+  if (!options.augment) options.augment = {dataset.mirrors, true};
   info.config = checkpoint_config(options);
   info.data = label_of(dataset);
   info.data_hash = dataset.content_hash;

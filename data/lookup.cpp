@@ -7,7 +7,9 @@
 #include <cstdlib>
 
 #include "data/cifar.h"
+#include "data/fetch.h"
 #include "data/generated.h"
+#include "data/idx.h"
 #include "kernels/core/error.h"
 
 namespace zeroth {
@@ -32,13 +34,21 @@ fs::path data_folder() {
   return folder;
 }
 
-/// The sets a folder holds: its own files, or those of the folders official archives unpack to.
+/// Where a set lies below a folder that holds several: as its archive, fetch() or torchvision names it.
+const std::vector<const char*> kSubfolders = {
+    "cifar-10-batches-bin", "cifar-100-binary", "mnist", "MNIST/raw", "fashion-mnist", "FashionMNIST/raw"};
+
+std::optional<std::string> dataset_in_folder(const fs::path& folder) {
+  if (auto name = cifar_set_in(folder)) return name;
+  return idx_set_in(folder);
+}
+
+/// The sets a folder holds: its own files, or those in the folders of official sets.
 std::vector<DatasetLocation> datasets_under(const fs::path& folder) {
   std::vector<DatasetLocation> found;
   if (const auto name = dataset_in_folder(folder)) found.push_back({*name, folder});
-  for (const char* known : {"cifar10", "cifar100"}) {
-    const fs::path unpacked = folder / cifar_layout(known).folder;
-    if (const auto name = dataset_in_folder(unpacked)) found.push_back({*name, unpacked});
+  for (const char* sub : kSubfolders) {
+    if (const auto name = dataset_in_folder(folder / sub)) found.push_back({*name, folder / sub});
   }
   return found;
 }
@@ -85,14 +95,18 @@ DatasetLocation find_in_folder(const fs::path& folder) {
   fail(ErrorKind::data,
        fmt::format(
            "no data set in {}: expected data_batch_1.bin to data_batch_5.bin and test_batch.bin (CIFAR-10), "
-           "or train.bin and test.bin (CIFAR-100)",
+           "train.bin and test.bin (CIFAR-100), or train-images-idx3-ubyte.gz and its kin (MNIST)",
            folder.string()));
 }
 
 }  // namespace
 
 const std::vector<std::string>& dataset_names() {
-  static const std::vector<std::string> names = {"cifar10", "cifar100", "generated"};
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all = fetchable_names();
+    all.push_back("generated");
+    return all;
+  }();
   return names;
 }
 
@@ -138,7 +152,9 @@ std::optional<DatasetLocation> find_default_dataset() {
 
 Dataset load_dataset(const DatasetLocation& location) {
   if (location.folder.empty() && location.name == "generated") return generate_dataset();
-  return read_cifar(location.folder, location.name);
+  const std::string& name = location.name;
+  if (name == "mnist" || name == "fashion-mnist" || name == "idx") return read_idx(location.folder, name);
+  return read_cifar(location.folder, name);
 }
 
 }  // namespace zeroth

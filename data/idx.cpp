@@ -6,8 +6,8 @@
 #include <array>
 
 #include "data/files.h"
-#include "data/gzip.h"
 #include "data/published.h"
+#include "data/unpack.h"
 #include "kernels/core/error.h"
 
 namespace zeroth {
@@ -15,7 +15,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::uint64_t kMostFileBytes = std::uint64_t{1} << 30;
 constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 34;
 constexpr std::uint32_t kLargestSide = 1024;
 
@@ -51,7 +50,8 @@ std::uint32_t big_endian(const std::uint8_t* bytes) {
 
 /// Reads the header, checks what it promises against what can be there, then reads the values.
 IdxFile read_idx_file(const fs::path& path, std::size_t dimensions, const std::string& advice) {
-  GzipReader reader(path, kMostFileBytes);
+  const std::vector<std::uint8_t> bytes = read_file(path, 0, "");
+  Unpacker reader(path, bytes, packing_of(bytes));
   std::vector<std::uint8_t> header(4 + 4 * dimensions);
   const std::size_t got = reader.read(header);
   if (got < header.size() || header[0] != 0 || header[1] != 0 || header[2] != 8 || header[3] != dimensions) {
@@ -71,7 +71,7 @@ IdxFile read_idx_file(const fs::path& path, std::size_t dimensions, const std::s
   }
   if (count > kMostBytes || count > reader.most_bytes()) {
     fail(ErrorKind::data, fmt::format("{} promises {} bytes, which do not fit into its {} bytes{}",
-                                      path.string(), count, reader.file_bytes(), advice));
+                                      path.string(), count, bytes.size(), advice));
   }
   file.values.resize(count);
   const std::size_t values = reader.read(file.values);
@@ -186,11 +186,7 @@ Dataset read_idx(const fs::path& folder, const std::string& name) {
   set.mirrors = name == "fashion-mnist";  // a mirrored digit or letter is none, or another one
   set.origin = DataOrigin::own;
   if (const PublishedSet* const official = published_set(name)) {
-    const bool same =
-        std::all_of(official->files.begin(), official->files.end(), [&](const PublishedFile& file) {
-          return file_exists(folder / file.name) && is_published(folder / file.name, file);
-        });
-    set.origin = same ? DataOrigin::official : DataOrigin::unofficial;
+    set.origin = are_published(folder, official->files) ? DataOrigin::official : DataOrigin::unofficial;
   }
   set.content_hash = content_hash_of(set.train, set.test);
   return set;

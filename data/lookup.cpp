@@ -10,6 +10,7 @@
 #include "data/fetch.h"
 #include "data/generated.h"
 #include "data/idx.h"
+#include "data/svhn.h"
 #include "kernels/core/error.h"
 
 namespace zeroth {
@@ -36,11 +37,13 @@ fs::path data_folder() {
 
 /// Where a set lies below a folder that holds several: as its archive, fetch() or torchvision names it.
 const std::vector<const char*> kSubfolders = {
-    "cifar-10-batches-bin", "cifar-100-binary", "mnist", "MNIST/raw", "fashion-mnist", "FashionMNIST/raw"};
+    "cifar-10-batches-bin", "cifar-100-binary", "mnist", "MNIST/raw",
+    "fashion-mnist",        "FashionMNIST/raw", "svhn",  "svhn-extra"};
 
 std::optional<std::string> dataset_in_folder(const fs::path& folder) {
   if (auto name = cifar_set_in(folder)) return name;
-  return idx_set_in(folder);
+  if (auto name = idx_set_in(folder)) return name;
+  return svhn_set_in(folder);
 }
 
 /// The sets a folder holds: its own files, or those in the folders of official sets.
@@ -95,7 +98,9 @@ DatasetLocation find_in_folder(const fs::path& folder) {
   fail(ErrorKind::data,
        fmt::format(
            "no data set in {}: expected data_batch_1.bin to data_batch_5.bin and test_batch.bin (CIFAR-10), "
-           "train.bin and test.bin (CIFAR-100), or train-images-idx3-ubyte.gz and its kin (MNIST)",
+           "train.bin and test.bin (CIFAR-100), train-images-idx3-ubyte.gz and its kin (MNIST), or "
+           "train_32x32.mat "
+           "and test_32x32.mat (SVHN)",
            folder.string()));
 }
 
@@ -154,6 +159,7 @@ Dataset load_dataset(const DatasetLocation& location) {
   if (location.folder.empty() && location.name == "generated") return generate_dataset();
   const std::string& name = location.name;
   if (name == "mnist" || name == "fashion-mnist" || name == "idx") return read_idx(location.folder, name);
+  if (name == "svhn" || name == "svhn-extra") return read_svhn(location.folder, name);
   return read_cifar(location.folder, name);
 }
 

@@ -35,7 +35,7 @@ DatasetLocation find_dataset(const std::string& name_or_folder);
 /// set. Errors: data, when ZEROTH_DATA is set to what is no folder.
 std::optional<DatasetLocation> find_default_dataset();
 
-/// Reads or generates the set. Errors: as read_cifar(), read_idx().
+/// Reads or generates the set. Errors: as read_cifar(), read_idx(), read_svhn().
 Dataset load_dataset(const DatasetLocation& location);
 
 }  // namespace zeroth

@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
+
 #include "data/files.h"
 
 namespace zeroth {
@@ -47,6 +49,12 @@ const PublishedSet* published_set(const std::string& name) {
 
 bool is_published(const std::filesystem::path& path, const PublishedFile& file) {
   return OpenFile(path, O_RDONLY).size() == file.bytes && digest_of_file(file.digest, path) == file.checksum;
+}
+
+bool are_published(const std::filesystem::path& folder, const std::vector<PublishedFile>& files) {
+  return std::all_of(files.begin(), files.end(), [&](const PublishedFile& file) {
+    return file_exists(folder / file.name) && is_published(folder / file.name, file);
+  });
 }
 
 }  // namespace zeroth

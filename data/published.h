@@ -34,5 +34,7 @@ const PublishedSet* published_set(const std::string& name);
 
 /// Whether a file on disk has a published size and checksum.
 bool is_published(const std::filesystem::path& path, const PublishedFile& file);
+/// Whether all of them lie in a folder.
+bool are_published(const std::filesystem::path& folder, const std::vector<PublishedFile>& files);
 
 }  // namespace zeroth

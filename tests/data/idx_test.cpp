@@ -1,31 +1,16 @@
 #include "data/idx.h"
 
-#include <zlib.h>
-
 #include <array>
 #include <cmath>
 
 #include "data/lookup.h"
 #include "data/verify.h"
+#include "tests/data/packed.h"
 #include "tests/data/scratch.h"
 
 namespace zeroth::test {
 namespace fs = std::filesystem;
 namespace {
-
-std::string gzipped(const std::string& text) {
-  z_stream stream{};
-  REQUIRE(deflateInit2(&stream, 6, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY) == Z_OK);
-  std::string packed(deflateBound(&stream, text.size()) + 64, '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  stream.avail_in = static_cast<uInt>(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
-  stream.avail_out = static_cast<uInt>(packed.size());
-  REQUIRE(deflate(&stream, Z_FINISH) == Z_STREAM_END);
-  packed.resize(stream.total_out);
-  deflateEnd(&stream);
-  return packed;
-}
 
 std::string header(std::initializer_list<std::uint32_t> extents) {
   std::string bytes{'\0', '\0', '\x08', static_cast<char>(extents.size())};
@@ -52,10 +37,10 @@ std::string labels(std::uint32_t count, std::uint32_t classes) {
 
 /// 12 training and 6 test pictures of 5 x 4 in three classes, half of the files packed.
 void make_small(const fs::path& folder) {
-  write_text(folder / "train-images-idx3-ubyte.gz", gzipped(pictures(12, 5, 4)));
+  write_text(folder / "train-images-idx3-ubyte.gz", packed_as(Packing::gzip, pictures(12, 5, 4)));
   write_text(folder / "train-labels-idx1-ubyte", labels(12, 3));
   write_text(folder / "t10k-images-idx3-ubyte", pictures(6, 5, 4));
-  write_text(folder / "t10k-labels-idx1-ubyte.gz", gzipped(labels(6, 3)));
+  write_text(folder / "t10k-labels-idx1-ubyte.gz", packed_as(Packing::gzip, labels(6, 3)));
 }
 
 }  // namespace
@@ -126,17 +111,17 @@ TEST_CASE("IDX files that are not in order are named in one line", "[idx]") {
   SECTION("longer than the header says") {
     write_text(plain, pictures(6, 5, 4) + "x");
     CHECK(contains(failure(), "is longer than the 120 bytes"));
-    write_text(packed, gzipped(pictures(12, 5, 4) + "x"));
+    write_text(packed, packed_as(Packing::gzip, pictures(12, 5, 4) + "x"));
     CHECK(contains(failure(), "is longer than the 240 bytes"));
   }
   SECTION("something behind the packed file") {
-    write_text(packed, gzipped(pictures(12, 5, 4)) + "x");
+    write_text(packed, packed_as(Packing::gzip, pictures(12, 5, 4)) + "x");
     CHECK(contains(failure(), "something follows"));
   }
   SECTION("a header that promises more than can be there") {
-    write_text(packed, gzipped(header({0xffffffff, 1024, 1024})));
+    write_text(packed, packed_as(Packing::gzip, header({0xffffffff, 1024, 1024})));
     CHECK(contains(failure(), "promises 4503599626321920 bytes"));
-    write_text(packed, gzipped(header({60000, 28, 28}) + "xyz"));
+    write_text(packed, packed_as(Packing::gzip, header({60000, 28, 28}) + "xyz"));
     CHECK(contains(failure(), "promises 47040000 bytes"));
   }
   SECTION("extents that cannot be") {
@@ -162,7 +147,7 @@ TEST_CASE("IDX files that are not in order are named in one line", "[idx]") {
     CHECK(contains(failure(), "training pictures are 5 x 4, test pictures 4 x 5"));
   }
   SECTION("a test label that no training picture has") {
-    write_text(scratch / "t10k-labels-idx1-ubyte.gz", gzipped(labels(6, 4)));
+    write_text(scratch / "t10k-labels-idx1-ubyte.gz", packed_as(Packing::gzip, labels(6, 4)));
     CHECK(contains(failure(), "label 3 is 3, expected 0 to 2"));
   }
   SECTION("missing files") {
@@ -181,10 +166,10 @@ TEST_CASE("MNIST by the name of its folder is complete or refused", "[idx]") {
   CHECK(contains(message_of(ErrorKind::data, [] { load_dataset(find_dataset("mnist")); }),
                  "holds 12 pictures of 5 x 4, but mnist has 60000 of 28 x 28; remove it and run `zeroth data "
                  "fetch mnist`"));
-  write_text(scratch / "mnist/train-images-idx3-ubyte.gz", gzipped(pictures(60000, 28, 28)));
+  write_text(scratch / "mnist/train-images-idx3-ubyte.gz", packed_as(Packing::gzip, pictures(60000, 28, 28)));
   write_text(scratch / "mnist/train-labels-idx1-ubyte", labels(60000, 10));
   write_text(scratch / "mnist/t10k-images-idx3-ubyte", pictures(10000, 28, 28));
-  write_text(scratch / "mnist/t10k-labels-idx1-ubyte.gz", gzipped(labels(10000, 10)));
+  write_text(scratch / "mnist/t10k-labels-idx1-ubyte.gz", packed_as(Packing::gzip, labels(10000, 10)));
   const Dataset set = load_dataset(find_dataset("mnist"));
   CHECK(set.origin == DataOrigin::unofficial);
   CHECK(set.train.count == 60000);

@@ -89,6 +89,7 @@ int fetch_data(const FetchFlags& flags) {
 
 int verify_data(const std::string& name, bool json) {
   const VerifyReport report = verify_dataset(name);
+  for (const std::string& notice : report.notices) say(notice);
   if (!json) {
     print_result(report.summary() + "\n");
     return 0;

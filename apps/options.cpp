@@ -10,6 +10,7 @@
 #include "apps/parse_value.h"
 #include "data/dataset.h"
 #include "data/lookup.h"
+#include "data/picture_folder.h"
 #include "kernels/core/device.h"
 #include "kernels/core/error.h"
 
@@ -176,7 +177,8 @@ void add_data_settings(TableBuilder& table) {
   table.group("Data");
   Setting& data =
       table.text("data", &TrainOptions::data, "DIR|NAME", "cifar10 where it is found, else generated",
-                 fmt::format("folder of a data set, or {}", fmt::join(dataset_names(), ", ")));
+                 fmt::format("folder of a data set or of class folders of pictures, or {}",
+                             fmt::join(dataset_names(), ", ")));
   data.from_environment = false;  // ZEROTH_DATA is the folder in which names are looked up
   data.may_change = true;         // the pictures must be the same, the folder need not
   table
@@ -188,6 +190,11 @@ void add_data_settings(TableBuilder& table) {
       static_cast<void>(parse_normalisation(value));
     o.normalize = value;
   };
+  table.integer("picture_size", &TrainOptions::picture_size, kSmallestPicture, kLargestPicture,
+                fmt::format("the set's own, {} of a folder of pictures", kPictureSize),
+                "pictures are cropped to the largest square in their middle and resampled to N x N");
+  table.real("test_share", &TrainOptions::test_share, kBelowOne, fmt::format("{}", kTestShare),
+             "of a folder of pictures without test/: share of each class that becomes the test set");
   table.integer("val_split", &TrainOptions::val_split, 0, kMany,
                 "training pictures held out for validation, as many of each class");
   Setting& augmentation = table.add(

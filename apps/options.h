@@ -31,6 +31,8 @@ struct TrainOptions {
 
   std::string data;
   std::string normalize;
+  std::optional<std::int64_t> picture_size;
+  std::optional<double> test_share;
   std::int64_t val_split = 0;
   struct Augment {
     bool flip = true, crop = true;

@@ -14,12 +14,22 @@ namespace {
 constexpr double kFirstLossScale = 65536.0;  // torch.cuda.amp.GradScaler's
 }
 
-ChosenData choose_data(const std::string& data) {
-  if (!data.empty()) return {load_dataset(find_dataset(data)), ""};
-  if (const auto location = find_default_dataset()) return {load_dataset(*location), ""};
-  return {load_dataset(find_dataset("generated")),
-          "no CIFAR-10 found: training on the generated pictures; `zeroth data fetch cifar10` gets the real "
-          "ones"};
+ChosenData choose_data(const TrainOptions& options) {
+  DatasetOptions how;
+  if (options.picture_size) how.picture_size = static_cast<int>(*options.picture_size);
+  how.test_share = options.test_share;
+  const auto load = [&](const DatasetLocation& location) {
+    ChosenData chosen{load_dataset(location, how), {}};
+    chosen.notices = chosen.dataset.notices;
+    return chosen;
+  };
+  if (!options.data.empty()) return load(find_dataset(options.data));
+  if (const auto location = find_default_dataset()) return load(*location);
+  ChosenData generated = load(find_dataset("generated"));
+  generated.notices.emplace_back(
+      "no CIFAR-10 found: training on the generated pictures; `zeroth data fetch cifar10` gets the real "
+      "ones");
+  return generated;
 }
 
 std::string label_of(const Dataset& dataset) {

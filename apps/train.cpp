@@ -40,6 +40,9 @@ void settle_data(Start& start, const Dataset& dataset) {
   if (options.normalize.empty())
     options.normalize =
         published_normalisation(dataset.name) != nullptr ? dataset.name : print(dataset.normalisation);
+  if (options.test_share && !dataset.test_share)
+    fail(ErrorKind::usage, fmt::format("--test-share has no effect: {} has test pictures", options.data));
+  options.test_share = dataset.test_share;
   if (!options.augment) options.augment = {dataset.mirrors, true};
   info.config = checkpoint_config(options);
   info.data = label_of(dataset);
@@ -135,9 +138,9 @@ void fill_network(const Start& start, Context& context, ResNet& network, Trainer
 int train(const Said& said, bool json) {
   Start start = decide_start(said);
   const std::unique_ptr<Context> context = make_context(start.options);
-  const ChosenData data = choose_data(start.options.data);
+  const ChosenData data = choose_data(start.options);
   const Dataset& dataset = data.dataset;
-  if (!data.notice.empty()) say(data.notice);
+  for (const std::string& notice : data.notices) say(notice);
   settle_data(start, dataset);
   const TrainOptions& options = start.options;
 

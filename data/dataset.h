@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,7 @@ struct Dataset {
   DataOrigin origin = DataOrigin::unofficial;
   std::filesystem::path folder;      ///< empty when the pictures were generated in memory
   std::uint64_t content_hash = 0;    ///< see content_hash_of()
+  std::optional<double> test_share;  ///< held out of one half for the test; none where the set has two
   bool mirrors = true;               ///< a picture mirrored left to right is still of its class
   std::vector<std::string> notices;  ///< lines for people: what was passed over
 

@@ -10,6 +10,8 @@
 #include "data/fetch.h"
 #include "data/generated.h"
 #include "data/idx.h"
+#include "data/picture_folder.h"
+#include "data/resize.h"
 #include "data/svhn.h"
 #include "kernels/core/error.h"
 
@@ -95,12 +97,12 @@ DatasetLocation find_in_folder(const fs::path& folder) {
                      "`zeroth data fetch cifar10`",
                      folder.string()));
   }
+  if (holds_picture_folders(folder)) return {"pictures", folder};
   fail(ErrorKind::data,
        fmt::format(
            "no data set in {}: expected data_batch_1.bin to data_batch_5.bin and test_batch.bin (CIFAR-10), "
-           "train.bin and test.bin (CIFAR-100), train-images-idx3-ubyte.gz and its kin (MNIST), or "
-           "train_32x32.mat "
-           "and test_32x32.mat (SVHN)",
+           "train.bin and test.bin (CIFAR-100), train-images-idx3-ubyte.gz and its kin (MNIST), "
+           "train_32x32.mat and test_32x32.mat (SVHN), or a folder of PNG or JPEG pictures for each class",
            folder.string()));
 }
 
@@ -155,12 +157,29 @@ std::optional<DatasetLocation> find_default_dataset() {
   return find_name("cifar10", places_for_names());
 }
 
-Dataset load_dataset(const DatasetLocation& location) {
-  if (location.folder.empty() && location.name == "generated") return generate_dataset();
-  const std::string& name = location.name;
-  if (name == "mnist" || name == "fashion-mnist" || name == "idx") return read_idx(location.folder, name);
-  if (name == "svhn" || name == "svhn-extra") return read_svhn(location.folder, name);
-  return read_cifar(location.folder, name);
+namespace {
+
+Dataset read_as_stored(const DatasetLocation& location) {
+  const auto& [name, folder] = location;
+  if (folder.empty() && name == "generated") return generate_dataset();
+  if (name == "mnist" || name == "fashion-mnist" || name == "idx") return read_idx(folder, name);
+  if (name == "svhn" || name == "svhn-extra") return read_svhn(folder, name);
+  return read_cifar(folder, name);
+}
+
+}  // namespace
+
+Dataset load_dataset(const DatasetLocation& location, const DatasetOptions& options) {
+  if (location.name == "pictures") {
+    return read_picture_folder(location.folder, options.picture_size.value_or(kPictureSize),
+                               options.test_share.value_or(kTestShare));
+  }
+  Dataset set = read_as_stored(location);
+  if (options.picture_size) {
+    for (Pictures* half : {&set.train, &set.test}) resample_square(*half, *options.picture_size);
+    set.content_hash = content_hash_of(set.train, set.test);
+  }
+  return set;
 }
 
 }  // namespace zeroth

@@ -91,6 +91,7 @@ VerifyReport verify_dataset(const std::string& name_or_folder) {
   report.folder = set.folder;
   report.origin = set.origin;
   report.class_names = set.class_names;
+  report.notices = set.notices;
   report.train_per_class = count_classes(set.train, set.classes());
   report.test_per_class = count_classes(set.test, set.classes());
   for (const PublishedFile& file : files_of(set)) {

@@ -23,6 +23,7 @@ struct VerifyReport {
   DataOrigin origin = DataOrigin::unofficial;
   std::vector<VerifiedFile> files;
   std::vector<std::string> class_names;
+  std::vector<std::string> notices;                           ///< what was passed over
   std::vector<std::int64_t> train_per_class, test_per_class;  // (classes)
 
   /// Every class has the same number of pictures, in either half.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/optimizer.h"
+#include "engine/plateau.h"
 #include "engine/schedule.h"
 #include "kernels/residual/residual.h"
 #include "models/resnet.h"
@@ -52,7 +53,11 @@ struct TrainOptions {
   double label_smoothing = 0.0;
   ScheduleKind schedule = ScheduleKind::constant;
   std::vector<double> milestones;
-  double gamma = 0.1, warmup = 0.0;
+  std::optional<double> gamma;
+  double warmup = 0.0;
+  double cycle_rise = 0.3, cycle_start = 0.04, cycle_end = 4e-6;
+  PlateauRule plateau;
+  std::optional<std::int64_t> early_stop;
   double clip_norm = 0.0;  ///< 0: off
   OnNonfinite nonfinite = OnNonfinite::stop;
   std::int64_t seed = 0;

@@ -107,8 +107,15 @@ TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& n
   config.rates.fill({options.lr, options.weight_decay});
   config.rates[static_cast<std::size_t>(ParameterGroup::alpha)] = {
       options.alpha_lr.value_or(options.lr), options.alpha_wd.value_or(options.weight_decay)};
-  config.schedule = {options.schedule, options.milestones, options.gamma, options.warmup,
-                     static_cast<double>(options.epochs)};
+  const double gamma = options.gamma.value_or(options.schedule == ScheduleKind::exponential ? 0.95 : 0.1);
+  config.schedule = {options.schedule,
+                     options.milestones,
+                     gamma,
+                     options.warmup,
+                     static_cast<double>(options.epochs),
+                     options.cycle_rise,
+                     options.cycle_start,
+                     options.cycle_end};
   config.label_smoothing = options.label_smoothing;
   const TrainOptions::Augment augment = options.augment.value_or(TrainOptions::Augment{});
   config.flip = augment.flip;

@@ -89,6 +89,11 @@ void tell_start(const Start& start, const Context& context, const ResNet& networ
                                  : name_of(context.device().kind);
   tell(options, fmt::format("training {} ({} parameters) with {} on {}", options.model,
                             network.store().count(), start.info.data, device));
+  if (training.validation.empty() && (options.early_stop || options.schedule == ScheduleKind::plateau))
+    tell(
+        options,
+        "no --val-split: what decides of the learning rate or the end is the error on the test set, which is "
+        "then too low");
   tell(options,
        fmt::format(
            "recipe {}, {} epochs of {} steps, into {}{}", options.recipe, options.epochs,

@@ -79,7 +79,7 @@ TEST_CASE("settings: numbers are refused unless they are whole, finite and in ra
 
 TEST_CASE("settings: words and lists are refused unless they are known", "[options]") {
   refusal("optimizer", "SGD");
-  CHECK(contains(refusal("schedule", "linear"), "one of constant, step, cosine"));
+  CHECK(contains(refusal("schedule", "linear"), "one of constant, step, exponential, cosine"));
   refusal("residual", "");
   refusal("augment", "flip,cut");
   refusal("augment", "flip,");

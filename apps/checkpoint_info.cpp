@@ -74,6 +74,16 @@ SafetensorsMetadata CheckpointInfo::metadata() const {
                           {"epoch_rows", std::to_string(epoch_rows)}};
   if (best_accuracy) all["best_accuracy"] = print_real(*best_accuracy);
   if (best_step) all["best_step"] = std::to_string(*best_step);
+  if (plateau.best) {
+    all["plateau_best"] = print_real(*plateau.best);
+    all["plateau_bad_epochs"] = std::to_string(plateau.bad_epochs);
+    all["plateau_cooldown_left"] = std::to_string(plateau.cooldown_left);
+    all["plateau_scale"] = print_real(plateau.scale);
+  }
+  if (early_stop.best) {
+    all["early_stop_best"] = print_real(*early_stop.best);
+    all["early_stop_epochs_below"] = std::to_string(early_stop.epochs_below);
+  }
   return all;
 }
 
@@ -106,6 +116,16 @@ CheckpointInfo checkpoint_info(const SafetensorsFile& file) {
   info.epoch_correct = fields.integer("epoch_correct", 0, info.epoch_rows);
   constexpr RealRange kShare{0.0, 1.0, false, false, "a number from 0 to 1"};
   if (fields.has("best_accuracy")) info.best_accuracy = fields.real("best_accuracy", kShare);
+  if (fields.has("plateau_best")) {
+    info.plateau.best = fields.real("plateau_best", kShare);
+    info.plateau.bad_epochs = fields.integer("plateau_bad_epochs", 0, kMostSteps);
+    info.plateau.cooldown_left = fields.integer("plateau_cooldown_left", 0, kMostSteps);
+    info.plateau.scale = fields.real("plateau_scale", kShare);
+  }
+  if (fields.has("early_stop_best")) {
+    info.early_stop.best = fields.real("early_stop_best", kShare);
+    info.early_stop.epochs_below = fields.integer("early_stop_epochs_below", 0, kMostSteps);
+  }
   if (fields.has("best_step")) info.best_step = fields.integer("best_step", 0, info.step);
   return info;
 }

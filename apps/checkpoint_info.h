@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "engine/plateau.h"
 #include "engine/safetensors.h"
 
 namespace zeroth::app {
@@ -20,6 +21,8 @@ struct CheckpointInfo {
   std::optional<std::int64_t> best_step;  ///< when it was reached
   double epoch_loss = 0.0;                ///< sums over the pictures of the epoch under way
   std::int64_t epoch_correct = 0, epoch_rows = 0;
+  PlateauState plateau;
+  EarlyStopState early_stop;
 
   SafetensorsMetadata metadata() const;
 };

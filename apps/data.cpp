@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -62,14 +63,14 @@ class FetchLine {
 };
 
 struct FetchFlags {
-  std::string name, out, from, url = kOfficialBaseUrl;
+  std::string name, out, from, url;
   bool quiet = false;
 };
 
 int fetch_data(const FetchFlags& flags) {
   FetchOptions options;
   options.base_url = flags.url;
-  options.from_file = flags.from;
+  options.from = flags.from;
   FetchLine line;
   if (!flags.quiet) options.progress = [&](const FetchProgress& progress) { return line(progress); };
   const fs::path destination = flags.out.empty() ? default_destination() : fs::path(flags.out);
@@ -88,6 +89,7 @@ int fetch_data(const FetchFlags& flags) {
 
 int verify_data(const std::string& name, bool json) {
   const VerifyReport report = verify_dataset(name);
+  for (const std::string& notice : report.notices) say(notice);
   if (!json) {
     print_result(report.summary() + "\n");
     return 0;
@@ -153,10 +155,14 @@ void add_data_command(CLI::App& program, Action& action) {
       *data, "fetch", "Download a set, or go on with an interrupted download; check and unpack it.",
       "zeroth data fetch cifar10\n  zeroth data fetch cifar10 --from cifar-10-binary.tar.gz", action,
       [fetched] { return fetch_data(*fetched); });
-  fetch.add_option("name", fetched->name, "cifar10 or cifar100")->required()->type_name("NAME");
+  fetch.add_option("name", fetched->name, fmt::format("one of {}", fmt::join(fetchable_names(), ", ")))
+      ->required()
+      ->type_name("NAME");
   fetch.add_option("--out", fetched->out, "where to [ZEROTH_DATA, else the cache]")->type_name("DIR");
-  fetch.add_option("--from", fetched->from, "an archive that is here already")->type_name("FILE");
-  fetch.add_option("--url", fetched->url, "where the archive lies [" + fetched->url + "]")->type_name("URL");
+  fetch
+      .add_option("--from", fetched->from, "an archive that is here already, or a folder of the set's files")
+      ->type_name("PATH");
+  fetch.add_option("--url", fetched->url, "where the files lie [the official place]")->type_name("URL");
   fetch.add_flag("--quiet", fetched->quiet, "no progress");
 
   auto verified = std::make_shared<std::string>();

@@ -72,7 +72,7 @@ int evaluate_checkpoint(const Said& said, const std::string& run_or_checkpoint, 
     for (const Assignment& assignment : *layer) assign(options, assignment);
 
   const std::unique_ptr<Context> context = make_context(options);
-  const Dataset dataset = choose_data(options.data).dataset;
+  const Dataset dataset = choose_data(options).dataset;
   if (!options.quiet) say(fmt::format("evaluating {} on the test set of {}", path, label_of(dataset)));
   const Pictures& test = dataset.test;
   if (dataset.classes() != info.classes || test.height != info.height || test.width != info.width ||

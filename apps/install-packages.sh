@@ -4,7 +4,8 @@
 set -eu
 
 packages="g++ cmake ninja-build git ca-certificates libarchive-dev libboost-context-dev libcli11-dev
-  libcurl4-openssl-dev libdnnl-dev libfmt-dev libssl-dev libtomlplusplus-dev nlohmann-json3-dev"
+  libcurl4-openssl-dev libdnnl-dev libfmt-dev libpng-dev libssl-dev libtomlplusplus-dev libturbojpeg0-dev
+  nlohmann-json3-dev zlib1g-dev"
 [ "${1:-}" != --tests ] || packages="$packages catch2 python3 python3-numpy python3-torch"
 
 if ! command -v dpkg-query > /dev/null; then

@@ -10,6 +10,7 @@
 #include "apps/parse_value.h"
 #include "data/dataset.h"
 #include "data/lookup.h"
+#include "data/picture_folder.h"
 #include "kernels/core/device.h"
 #include "kernels/core/error.h"
 
@@ -26,7 +27,10 @@ const Choices<ShortcutKind> kShortcuts{{"A", ShortcutKind::a}, {"B", ShortcutKin
 const Choices<OptimizerKind> kOptimizers{
     {"sgd", OptimizerKind::sgd}, {"adam", OptimizerKind::adam}, {"adamw", OptimizerKind::adamw}};
 const Choices<ScheduleKind> kSchedules{
-    {"constant", ScheduleKind::constant}, {"step", ScheduleKind::step}, {"cosine", ScheduleKind::cosine}};
+    {"constant", ScheduleKind::constant},       {"step", ScheduleKind::step},
+    {"exponential", ScheduleKind::exponential}, {"cosine", ScheduleKind::cosine},
+    {"one-cycle", ScheduleKind::one_cycle},     {"triangular", ScheduleKind::triangular},
+    {"plateau", ScheduleKind::plateau}};
 
 const Choices<DType> kPrecisions{{"off", DType::f32}, {"bf16", DType::bf16}, {"fp16", DType::f16}};
 const Choices<OnNonfinite> kNonfinite{{"stop", OnNonfinite::stop}, {"skip", OnNonfinite::skip}};
@@ -43,6 +47,18 @@ const Setting::Condition kFp16{"--amp fp16", [](const TrainOptions& o) { return 
 const Setting::Condition kDynamicScale{"--amp fp16 and --loss-scale dynamic", [](const TrainOptions& o) {
                                          return o.amp == DType::f16 && !o.loss_scale;
                                        }};
+bool is_cycle(const TrainOptions& o) {
+  return o.schedule == ScheduleKind::one_cycle || o.schedule == ScheduleKind::triangular;
+}
+const Setting::Condition kGamma{"--schedule step or exponential", [](const TrainOptions& o) {
+                                  return o.schedule == ScheduleKind::step ||
+                                         o.schedule == ScheduleKind::exponential;
+                                }};
+const Setting::Condition kCycle{"--schedule one-cycle or triangular", is_cycle};
+const Setting::Condition kNoCycle{"a --schedule that does not rise by itself",
+                                  [](const TrainOptions& o) { return !is_cycle(o); }};
+const Setting::Condition kPlateau{"--schedule plateau",
+                                  [](const TrainOptions& o) { return o.schedule == ScheduleKind::plateau; }};
 const Setting::Condition kReZero{
     "a ReZero model (--model rezero-..., --residual post or authors)", [](const TrainOptions& o) {
       return o.residual.value_or(resnet_config(o.model).form) != ResidualForm::plain;
@@ -178,19 +194,27 @@ void add_data_settings(TableBuilder& table) {
   table.group("Data");
   Setting& data =
       table.text("data", &TrainOptions::data, "DIR|NAME", "cifar10 where it is found, else generated",
-                 fmt::format("folder of a data set, or {}", fmt::join(dataset_names(), ", ")));
+                 fmt::format("folder of a data set or of class folders of pictures, or {}",
+                             fmt::join(dataset_names(), ", ")));
   data.from_environment = false;  // ZEROTH_DATA is the folder in which names are looked up
   data.may_change = true;         // the pictures must be the same, the folder need not
   table
       .text("normalize", &TrainOptions::normalize, "NAME", "the data set's own",
-            "the data set whose mean and deviation normalise the pictures, or none")
+            "what normalises the pictures: a data set's published mean and deviation by its name, those of "
+            "each channel as M,M,M/D,D,D, or none")
       .parse = [](TrainOptions& o, const std::string& value) {
-    if (value != "none") static_cast<void>(normalisation_of(value));
+    if (value != "none" && published_normalisation(value) == nullptr)
+      static_cast<void>(parse_normalisation(value));
     o.normalize = value;
   };
+  table.integer("picture_size", &TrainOptions::picture_size, kSmallestPicture, kLargestPicture,
+                fmt::format("the set's own, {} of a folder of pictures", kPictureSize),
+                "pictures are cropped to the largest square in their middle and resampled to N x N");
+  table.real("test_share", &TrainOptions::test_share, kBelowOne, fmt::format("{}", kTestShare),
+             "of a folder of pictures without test/: share of each class that becomes the test set");
   table.integer("val_split", &TrainOptions::val_split, 0, kMany,
                 "training pictures held out for validation, as many of each class");
-  table.add(
+  Setting& augmentation = table.add(
       "augment", "LIST", ValueType::list, "flip, crop (padding 4), both as flip,crop, or none",
       [](TrainOptions& o, const std::string& value) {
         TrainOptions::Augment augment{false, false};
@@ -203,9 +227,51 @@ void add_data_settings(TableBuilder& table) {
         o.augment = augment;
       },
       [](const TrainOptions& o) {
-        if (o.augment.flip) return o.augment.crop ? "flip,crop" : "flip";
-        return o.augment.crop ? "crop" : "none";
+        if (!o.augment) return "";
+        if (o.augment->flip) return o.augment->crop ? "flip,crop" : "flip";
+        return o.augment->crop ? "crop" : "none";
       });
+  augmentation.unset = "flip,crop, but of digits crop";
+}
+
+void add_cycle_settings(TableBuilder& table) {
+  table.real("cycle_rise", &TrainOptions::cycle_rise, kBelowOne, "share of the steps in which it rises to lr")
+      .only_with = kCycle;
+  table.real("cycle_start", &TrainOptions::cycle_start, kUpToOne, "factor of lr at the first step")
+      .only_with = kCycle;
+  table.real("cycle_end", &TrainOptions::cycle_end, kUpToOne, "factor of lr at the last step").only_with =
+      kCycle;
+}
+
+void add_plateau_settings(TableBuilder& table) {
+  const auto add_count = [&](const char* key, std::int64_t PlateauRule::*member, const char* help) {
+    table
+        .add(
+            key, "N", ValueType::integer, help,
+            [=](TrainOptions& o, const std::string& text) {
+              o.plateau.*member = parse_integer(text, 0, kMany);
+            },
+            [=](const TrainOptions& o) { return std::to_string(o.plateau.*member); })
+        .only_with = kPlateau;
+  };
+  const auto add_real = [&](const char* key, double PlateauRule::*member, RealRange range, const char* help) {
+    table
+        .add(
+            key, "X", ValueType::real, help,
+            [=](TrainOptions& o, const std::string& text) { o.plateau.*member = parse_real(text, range); },
+            [=](const TrainOptions& o) { return print_real(o.plateau.*member); })
+        .only_with = kPlateau;
+  };
+  add_count("plateau_patience", &PlateauRule::patience, "epochs without a better accuracy before a cut");
+  add_count("plateau_cooldown", &PlateauRule::cooldown, "epochs after a cut that are not counted");
+  add_real("plateau_factor", &PlateauRule::factor, kBelowOne, "factor of the rate at a cut");
+  add_real("plateau_threshold", &PlateauRule::threshold, kNotNegative,
+           "share by which a better accuracy exceeds the best");
+  add_real("plateau_min_lr", &PlateauRule::min_rate, kNotNegative, "no cut goes below it");
+  table
+      .integer("early_stop", &TrainOptions::early_stop, 1, kMany, "never",
+               "end after N epochs in a row below the best accuracy")
+      .may_change = true;
 }
 
 void add_optimization_settings(TableBuilder& table) {
@@ -253,8 +319,14 @@ void add_optimization_settings(TableBuilder& table) {
       [](const TrainOptions& o) { return fmt::format("{}", fmt::join(o.milestones, ",")); });
   milestones.unset = "none";
   milestones.only_with = kStep;
-  table.real("gamma", &TrainOptions::gamma, kUpToOne, "step: factor at each milestone").only_with = kStep;
-  table.real("warmup", &TrainOptions::warmup, kNotNegative, "epochs over which the rate rises to lr");
+  table
+      .real("gamma", &TrainOptions::gamma, kUpToOne, "0.1; exponential 0.95",
+            "step: factor at each milestone; exponential: after each epoch")
+      .only_with = kGamma;
+  table.real("warmup", &TrainOptions::warmup, kNotNegative, "epochs over which the rate rises to lr")
+      .only_with = kNoCycle;
+  add_cycle_settings(table);
+  add_plateau_settings(table);
   table.real("clip_norm", &TrainOptions::clip_norm, kNotNegative,
              "largest L2 norm of all gradients together: larger ones are scaled down to it; 0: off");
   table
@@ -414,7 +486,7 @@ const Setting* find_setting(const std::string& key) {
 }
 
 void check_together(const TrainOptions& o) {
-  if (o.warmup >= static_cast<double>(o.epochs))
+  if (o.warmup >= static_cast<double>(o.epochs) && !is_cycle(o))
     fail(ErrorKind::usage, fmt::format("--warmup {} does not end within --epochs {}", o.warmup, o.epochs));
   if (o.schedule == ScheduleKind::step && o.milestones.empty())
     fail(ErrorKind::usage, "--schedule step needs --milestones, such as --milestones 7");

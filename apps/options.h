@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/optimizer.h"
+#include "engine/plateau.h"
 #include "engine/repeated_step.h"
 #include "engine/schedule.h"
 #include "kernels/residual/residual.h"
@@ -32,10 +33,13 @@ struct TrainOptions {
 
   std::string data;
   std::string normalize;
+  std::optional<std::int64_t> picture_size;
+  std::optional<double> test_share;
   std::int64_t val_split = 0;
   struct Augment {
     bool flip = true, crop = true;
-  } augment;
+  };
+  std::optional<Augment> augment;  ///< unset until the data set has decided
 
   std::int64_t epochs = 10;
   std::optional<std::int64_t> max_steps;
@@ -50,7 +54,11 @@ struct TrainOptions {
   double label_smoothing = 0.0;
   ScheduleKind schedule = ScheduleKind::constant;
   std::vector<double> milestones;
-  double gamma = 0.1, warmup = 0.0;
+  std::optional<double> gamma;
+  double warmup = 0.0;
+  double cycle_rise = 0.3, cycle_start = 0.04, cycle_end = 4e-6;
+  PlateauRule plateau;
+  std::optional<std::int64_t> early_stop;
   double clip_norm = 0.0;  ///< 0: off
   OnNonfinite nonfinite = OnNonfinite::stop;
   std::int64_t seed = 0;

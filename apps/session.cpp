@@ -14,12 +14,22 @@ namespace {
 constexpr double kFirstLossScale = 65536.0;  // torch.cuda.amp.GradScaler's
 }
 
-ChosenData choose_data(const std::string& data) {
-  if (!data.empty()) return {load_dataset(find_dataset(data)), ""};
-  if (const auto location = find_default_dataset()) return {load_dataset(*location), ""};
-  return {load_dataset(find_dataset("generated")),
-          "no CIFAR-10 found: training on the generated pictures; `zeroth data fetch cifar10` gets the real "
-          "ones"};
+ChosenData choose_data(const TrainOptions& options) {
+  DatasetOptions how;
+  if (options.picture_size) how.picture_size = static_cast<int>(*options.picture_size);
+  how.test_share = options.test_share;
+  const auto load = [&](const DatasetLocation& location) {
+    ChosenData chosen{load_dataset(location, how), {}};
+    chosen.notices = chosen.dataset.notices;
+    return chosen;
+  };
+  if (!options.data.empty()) return load(find_dataset(options.data));
+  if (const auto location = find_default_dataset()) return load(*location);
+  ChosenData generated = load(find_dataset("generated"));
+  generated.notices.emplace_back(
+      "no CIFAR-10 found: training on the generated pictures; `zeroth data fetch cifar10` gets the real "
+      "ones");
+  return generated;
 }
 
 std::string label_of(const Dataset& dataset) {
@@ -97,11 +107,19 @@ TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& n
   config.rates.fill({options.lr, options.weight_decay});
   config.rates[static_cast<std::size_t>(ParameterGroup::alpha)] = {
       options.alpha_lr.value_or(options.lr), options.alpha_wd.value_or(options.weight_decay)};
-  config.schedule = {options.schedule, options.milestones, options.gamma, options.warmup,
-                     static_cast<double>(options.epochs)};
+  const double gamma = options.gamma.value_or(options.schedule == ScheduleKind::exponential ? 0.95 : 0.1);
+  config.schedule = {options.schedule,
+                     options.milestones,
+                     gamma,
+                     options.warmup,
+                     static_cast<double>(options.epochs),
+                     options.cycle_rise,
+                     options.cycle_start,
+                     options.cycle_end};
   config.label_smoothing = options.label_smoothing;
-  config.flip = options.augment.flip;
-  config.crop_padding = options.augment.crop ? 4 : 0;
+  const TrainOptions::Augment augment = options.augment.value_or(TrainOptions::Augment{});
+  config.flip = augment.flip;
+  config.crop_padding = augment.crop ? 4 : 0;
   config.seed = static_cast<std::uint64_t>(options.seed);
   config.step_mode = options.step;
   std::copy(normalisation.mean.begin(), normalisation.mean.end(), config.mean.begin());
@@ -112,7 +130,8 @@ TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& n
 Normalisation normalisation_for(const std::string& name, std::int64_t channels) {
   const auto count = static_cast<std::size_t>(channels);
   if (name == "none") return {std::vector<float>(count, 0.0f), std::vector<float>(count, 1.0f)};
-  const Normalisation& normalisation = normalisation_of(name);
+  const Normalisation* const published = published_normalisation(name);
+  const Normalisation normalisation = published != nullptr ? *published : parse_normalisation(name);
   if (normalisation.mean.size() != count)
     fail(ErrorKind::usage, fmt::format("--normalize {} is for pictures of {} channels, these have {}", name,
                                        normalisation.mean.size(), count));

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "apps/options.h"
 #include "data/dataset.h"
@@ -10,15 +11,15 @@
 
 namespace zeroth::app {
 
-/// A data set and, where the user did not ask for it, a line that says so.
+/// A data set and lines for people: that they did not ask for it, what of it was passed over.
 struct ChosenData {
   Dataset dataset;
-  std::string notice;
+  std::vector<std::string> notices;
 };
 
-/// The set that `data` names; with an empty name, CIFAR-10 where it is found, else the generated set. Throws
+/// The set that --data names; where it names none, CIFAR-10 if it is found, else the generated set. Throws
 /// Error(data) for a named one that is not there or damaged.
-ChosenData choose_data(const std::string& data);
+ChosenData choose_data(const TrainOptions& options);
 
 /// "cifar10", "cifar10 (unofficial)", "generated": how outputs call the set.
 std::string label_of(const Dataset& dataset);
@@ -42,7 +43,9 @@ PictureSet upload(Context& context, const Pictures& pictures, std::int64_t class
 
 TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& normalisation);
 
-/// By --normalize's value: constants of a data set, or for "none" mean 0 and deviation 1.
+/// By --normalize's value: the constants of a data set or those it spells out, for "none" mean 0 and
+/// deviation
+/// 1. Errors: usage, for pictures of another number of channels.
 Normalisation normalisation_for(const std::string& name, std::int64_t channels);
 
 /// FLOPs of one training step's forward and backward for one picture: both gradients of each product cost as

@@ -37,7 +37,13 @@ void settle_data(Start& start, const Dataset& dataset) {
     fail(ErrorKind::usage,
          "the path of the data set is not UTF-8, as a checkpoint's configuration must be; "
          "rename its folders");
-  if (options.normalize.empty()) options.normalize = dataset.name;
+  if (options.normalize.empty())
+    options.normalize =
+        published_normalisation(dataset.name) != nullptr ? dataset.name : print(dataset.normalisation);
+  if (options.test_share && !dataset.test_share)
+    fail(ErrorKind::usage, fmt::format("--test-share has no effect: {} has test pictures", options.data));
+  options.test_share = dataset.test_share;
+  if (!options.augment) options.augment = {dataset.mirrors, true};
   info.config = checkpoint_config(options);
   info.data = label_of(dataset);
   info.data_hash = dataset.content_hash;
@@ -83,6 +89,11 @@ void tell_start(const Start& start, const Context& context, const ResNet& networ
                                  : name_of(context.device().kind);
   tell(options, fmt::format("training {} ({} parameters) with {} on {}", options.model,
                             network.store().count(), start.info.data, device));
+  if (training.validation.empty() && (options.early_stop || options.schedule == ScheduleKind::plateau))
+    tell(
+        options,
+        "no --val-split: what decides of the learning rate or the end is the error on the test set, which is "
+        "then too low");
   tell(options,
        fmt::format(
            "recipe {}, {} epochs of {} steps, into {}{}", options.recipe, options.epochs,
@@ -132,9 +143,9 @@ void fill_network(const Start& start, Context& context, ResNet& network, Trainer
 int train(const Said& said, bool json) {
   Start start = decide_start(said);
   const std::unique_ptr<Context> context = make_context(start.options);
-  const ChosenData data = choose_data(start.options.data);
+  const ChosenData data = choose_data(start.options);
   const Dataset& dataset = data.dataset;
-  if (!data.notice.empty()) say(data.notice);
+  for (const std::string& notice : data.notices) say(notice);
   settle_data(start, dataset);
   const TrainOptions& options = start.options;
 

@@ -62,6 +62,7 @@ TrainLoop::TrainLoop(Training training)
   last_step_ = training_.options.epochs * training_.trainer.steps_per_epoch();
   last_step_ = std::min(last_step_, training_.options.max_steps.value_or(last_step_));
   epoch_ = {training_.info.epoch_loss, training_.info.epoch_correct, training_.info.epoch_rows};
+  training_.trainer.set_rate_scale(training_.info.plateau.scale);
 }
 
 int TrainLoop::run() {
@@ -69,7 +70,7 @@ int TrainLoop::run() {
   Trainer& trainer = training_.trainer;
   // From its first moment on a run can be resumed, however it ends.
   if (!std::filesystem::exists(training_.folder.last())) save(training_.folder.last());
-  while (trainer.steps_taken() < last_step_ && SignalGuard::received() == 0) {
+  while (trainer.steps_taken() < last_step_ && SignalGuard::received() == 0 && !stopped_early()) {
     learning_rate_ = training_.options.lr * trainer.rate_factor();
     trainer.step();
     tell_step_notice();
@@ -251,6 +252,7 @@ void TrainLoop::finish_epoch() {
     training_.info.best_accuracy = accuracy;
     training_.info.best_step = record.step;
   }
+  judge(record.epoch, accuracy);
   save(training_.folder.last());
   if (best) save(training_.folder.best());
   if (options.save_every > 0 && record.epoch % options.save_every == 0) {
@@ -258,6 +260,27 @@ void TrainLoop::finish_epoch() {
     training_.folder.prune(options.keep);
   }
   epoch_start_ = line_start_ = Clock::now();
+}
+
+void TrainLoop::judge(std::int64_t epoch, double accuracy) {
+  const TrainOptions& options = training_.options;
+  CheckpointInfo& info = training_.info;
+  if (options.schedule == ScheduleKind::plateau &&
+      info.plateau.after_epoch(options.plateau, options.lr, accuracy)) {
+    training_.trainer.set_rate_scale(info.plateau.scale);
+    progress_.message(
+        fmt::format("no better accuracy than {} for more than {} epochs: learning rate {:.3g} from here on",
+                    percent(*info.plateau.best), options.plateau.patience, options.lr * info.plateau.scale));
+  }
+  info.early_stop.after_epoch(accuracy);
+  if (stopped_early())
+    progress_.message(fmt::format("stopped early after epoch {}: {} epochs below the best accuracy, {}",
+                                  epoch, info.early_stop.epochs_below, percent(*info.early_stop.best)));
+}
+
+bool TrainLoop::stopped_early() const {
+  return training_.options.early_stop &&
+         training_.info.early_stop.epochs_below >= *training_.options.early_stop;
 }
 
 void TrainLoop::save(const std::filesystem::path& path) {

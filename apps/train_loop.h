@@ -72,6 +72,9 @@ class TrainLoop {
   void log_step();
   void show();
   void finish_epoch();
+  /// What the accuracy of an epoch decides of those to come, by --schedule plateau and --early-stop.
+  void judge(std::int64_t epoch, double accuracy);
+  bool stopped_early() const;
   void save(const std::filesystem::path& path);
 
   Training training_;

@@ -168,7 +168,7 @@ const CifarLayout& cifar_layout(const std::string& name) {
        fmt::format("no data set '{}' in the CIFAR layout: known are cifar10 and cifar100", name));
 }
 
-std::optional<std::string> dataset_in_folder(const fs::path& folder) {
+std::optional<std::string> cifar_set_in(const fs::path& folder) {
   const auto holds = [&](const CifarFile& file) { return file_exists(folder / file.name); };
   if (std::any_of(kCifar10.train.begin(), kCifar10.train.end(), holds) || holds(kCifar10.test)) {
     const fs::path names = folder / kCifar10.names_file;
@@ -186,7 +186,7 @@ Dataset read_cifar(const fs::path& folder, const std::string& name) {
   set.name = name;
   set.folder = folder;
   set.class_names = class_names(folder, layout);
-  set.normalisation = normalisation_of(name);
+  set.normalisation = *published_normalisation(name);
   for (Pictures* half : {&set.train, &set.test}) *half = {0, kSide, kSide, 3, {}, {}};
   bool official = true;
   const auto append = [&](const CifarFile& file, Pictures& pictures) {

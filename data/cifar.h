@@ -36,7 +36,7 @@ const CifarLayout& cifar_layout(const std::string& name);
 
 /// Which set the files directly in a folder belong to, judged by their names (and, between CIFAR-10 and the
 /// generated set, by the class names): nothing where there is none of them. Reads no pictures.
-std::optional<std::string> dataset_in_folder(const std::filesystem::path& folder);
+std::optional<std::string> cifar_set_in(const std::filesystem::path& folder);
 
 /// Reads "cifar10", "cifar100" or a generated set from the folder that holds its files. The files of a
 /// generated set may have any number of whole records, those of the others must be complete. Errors: data,

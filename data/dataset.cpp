@@ -1,8 +1,16 @@
 #include "data/dataset.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
 #include <bit>
+#include <charconv>
+#include <cmath>
 #include <cstring>
 #include <map>
+#include <string_view>
 
 #include "kernels/core/error.h"
 
@@ -16,22 +24,87 @@ const char* name_of(DataOrigin origin) {
       return "unofficial";
     case DataOrigin::generated:
       return "generated";
+    case DataOrigin::own:
+      return "own";
   }
   return "?";
 }
 
-const Normalisation& normalisation_of(const std::string& name) {
+const Normalisation* published_normalisation(const std::string& name) {
   static const std::map<std::string, Normalisation> known = {
       {"cifar10", {{0.49139968f, 0.48215841f, 0.44653091f}, {0.24703223f, 0.24348513f, 0.26158784f}}},
       {"cifar100", {{0.50707516f, 0.48654887f, 0.44091784f}, {0.26733429f, 0.25643846f, 0.27615047f}}},
+      {"fashion-mnist", {{0.28604060f}, {0.35302425f}}},
       {"generated", {{0.49975324f, 0.50219989f, 0.49972919f}, {0.26365694f, 0.26414576f, 0.26413283f}}},
+      {"mnist", {{0.13066048f}, {0.30810781f}}},
+      {"svhn", {{0.4376821f, 0.4437697f, 0.47280442f}, {0.19803012f, 0.20101562f, 0.19703614f}}},
   };
   const auto found = known.find(name);
-  if (found == known.end()) {
-    fail(ErrorKind::usage,
-         "no normalisation constants for '" + name + "': known are cifar10, cifar100 and generated");
+  return found == known.end() ? nullptr : &found->second;
+}
+
+Normalisation measure_normalisation(const Pictures& pictures) {
+  require(pictures.count > 0, "no pictures to measure");
+  const auto channels = static_cast<std::size_t>(pictures.channels);
+  std::vector<std::array<std::uint64_t, 256>> histogram(channels);
+  for (std::size_t i = 0; i < pictures.pixels.size(); i += channels) {
+    for (std::size_t c = 0; c < channels; ++c) ++histogram[c][pictures.pixels[i + c]];
   }
-  return found->second;
+  Normalisation result;
+  const double count = static_cast<double>(pictures.pixels.size() / channels);
+  for (const std::array<std::uint64_t, 256>& bins : histogram) {
+    double sum = 0.0, squares = 0.0;
+    for (std::size_t value = 0; value < bins.size(); ++value) {
+      sum += static_cast<double>(bins[value]) * static_cast<double>(value);
+    }
+    const double mean = sum / count;
+    for (std::size_t value = 0; value < bins.size(); ++value) {
+      const double off = static_cast<double>(value) - mean;
+      squares += static_cast<double>(bins[value]) * off * off;
+    }
+    const double stddev = std::sqrt(squares / count);
+    result.mean.push_back(static_cast<float>(mean / 255.0));
+    result.stddev.push_back(stddev > 0.0 ? static_cast<float>(stddev / 255.0) : 1.0f);
+  }
+  return result;
+}
+
+std::string print(const Normalisation& normalisation) {
+  return fmt::format("{}/{}", fmt::join(normalisation.mean, ","), fmt::join(normalisation.stddev, ","));
+}
+
+namespace {
+
+std::vector<float> parse_numbers(std::string_view text) {
+  std::vector<float> numbers;
+  while (true) {
+    float number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc{} || !std::isfinite(number)) return {};
+    numbers.push_back(number);
+    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+    if (text.empty()) return numbers;
+    if (text.front() != ',') return {};
+    text.remove_prefix(1);
+  }
+}
+
+}  // namespace
+
+Normalisation parse_normalisation(const std::string& text) {
+  const std::size_t slash = text.find('/');
+  Normalisation result;
+  if (slash != std::string::npos) {
+    result.mean = parse_numbers(std::string_view(text).substr(0, slash));
+    result.stddev = parse_numbers(std::string_view(text).substr(slash + 1));
+  }
+  const bool positive =
+      std::all_of(result.stddev.begin(), result.stddev.end(), [](float s) { return s > 0; });
+  if (result.mean.empty() || result.mean.size() != result.stddev.size() || !positive) {
+    fail(ErrorKind::usage,
+         fmt::format("expected means and deviations such as 0.49,0.48,0.45/0.25,0.24,0.26, not '{}'", text));
+  }
+  return result;
 }
 
 namespace {

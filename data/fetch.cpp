@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <map>
@@ -19,6 +20,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr const char* kCifarUrl = "https://www.cs.toronto.edu/~kriz/";
+
 std::uint64_t bytes_of(const CifarFile& file, const CifarLayout& layout) {
   return static_cast<std::uint64_t>(file.records * layout.record_bytes());
 }
@@ -29,59 +32,49 @@ std::vector<CifarFile> record_files(const CifarLayout& layout) {
   return files;
 }
 
-/// The SHA-256 of a file, with progress.
-std::string sha256_of_file(const fs::path& path, std::uint64_t total, const FetchOptions& options) {
-  OpenFile file(path, O_RDONLY);
-  Sha256 digest;
-  std::vector<std::uint8_t> piece(1 << 20);
-  std::uint64_t done = 0;
-  while (const std::size_t count = file.read(piece)) {
-    digest.update({piece.data(), count});
-    done += count;
-    if (options.progress && !options.progress({FetchPhase::check, done, total})) {
-      fail(ErrorKind::runtime, "the check was stopped; run the same command again");
-    }
-  }
-  return digest.hex();
+PublishedFile published_archive(const DatasetArchive& archive) {
+  return {archive.file, archive.bytes, DigestKind::sha256, archive.sha256};
 }
 
-/// Fails unless the file is the archive, byte for byte.
-void check_archive(const fs::path& path, const DatasetArchive& archive, const FetchOptions& options) {
-  check_is_gzip(path);
+/// Fails unless the file is the published one, byte for byte.
+void check_published(const fs::path& path, const PublishedFile& file, const FetchOptions& options) {
+  if (file.name.ends_with(".gz")) check_is_gzip(path);
   const std::uint64_t size = OpenFile(path, O_RDONLY).size();
-  if (size != archive.bytes) {
+  if (size != file.bytes) {
     fail(ErrorKind::data,
-         fmt::format("{} has {} bytes, but {} has {}: it is {}", path.string(), size, archive.file,
-                     archive.bytes, size < archive.bytes ? "truncated" : "another file"));
+         fmt::format("{} has {} bytes, but {} has {}: it is {}", path.string(), size, file.name, file.bytes,
+                     size < file.bytes ? "truncated" : "another file"));
   }
-  const std::string found = sha256_of_file(path, size, options);
-  if (found != archive.sha256) {
-    fail(ErrorKind::data, fmt::format("{} has SHA-256 {}, but {} has {}: it is damaged or another file",
-                                      path.string(), found, archive.file, archive.sha256));
+  const std::string found = digest_of_file(file.digest, path, [&](std::uint64_t done) {
+    return !options.progress || options.progress({FetchPhase::check, done, size});
+  });
+  if (found != file.checksum) {
+    fail(ErrorKind::data, fmt::format("{} has {} {}, but {} has {}: it is damaged or another file",
+                                      path.string(), name_of(file.digest), found, file.name, file.checksum));
   }
 }
 
-/// Downloads and checks; returns where the archive lies. What turns out to be something else is removed, so
-/// that the next attempt does not continue it.
-fs::path download_archive(const DatasetArchive& archive, const fs::path& destination,
+/// Downloads and checks; returns where the file lies: `folder`/NAME.part. What turns out to be something else
+/// is removed, so that the next attempt does not continue it.
+fs::path download_checked(const PublishedFile& file, const std::string& base_url, const fs::path& folder,
                           const FetchOptions& options) {
   std::error_code error;
-  fs::create_directories(destination, error);
-  if (error)
-    fail(ErrorKind::data, fmt::format("cannot create {}: {}", destination.string(), error.message()));
-  const fs::path part = destination / (archive.file + ".part");
+  fs::create_directories(folder, error);
+  if (error) fail(ErrorKind::data, fmt::format("cannot create {}: {}", folder.string(), error.message()));
+  const fs::path part = folder / (file.name + ".part");
   DownloadOptions how;
-  how.expected_bytes = archive.bytes;
+  how.expected_bytes = file.bytes;
   how.connect_seconds = options.connect_seconds;
   how.stall_seconds = options.stall_seconds;
-  how.offline_advice =
-      fmt::format("; an archive brought here by other means is taken with --from {}", archive.file);
+  how.offline_advice = fmt::format("; {} brought here by other means is taken with --from",
+                                   file.name.ends_with(".tar.gz") ? "an archive" : "a folder of the files");
   if (options.progress) {
     how.progress = [&](std::uint64_t done) {
-      return options.progress({FetchPhase::download, done, archive.bytes});
+      return options.progress({FetchPhase::download, done, file.bytes});
     };
   }
-  const std::string url = options.base_url + (options.base_url.ends_with('/') ? "" : "/") + archive.file;
+  const std::string& base = options.base_url.empty() ? base_url : options.base_url;
+  const std::string url = base + (base.ends_with('/') ? "" : "/") + file.name;
   try {
     download(url, part, how);
   } catch (const Error&) {
@@ -89,12 +82,27 @@ fs::path download_archive(const DatasetArchive& archive, const fs::path& destina
     throw;
   }
   try {
-    check_archive(part, archive, options);
+    check_published(part, file, options);
   } catch (const Error& wrong) {
     if (wrong.kind() != ErrorKind::data) throw;
     fs::remove(part, error);
-    fail(ErrorKind::data, fmt::format("{} did not send the archive: {} (removed)", url, wrong.what()));
+    fail(ErrorKind::data, fmt::format("{} did not send {}: {} (removed)", url, file.name, wrong.what()));
   }
+  return part;
+}
+
+/// Copies a checked file to a temporary name in the folder.
+fs::path copy_checked(const PublishedFile& file, const fs::path& folder, const FetchOptions& options) {
+  const fs::path source = options.from / file.name, part = folder / (file.name + ".part");
+  check_published(source, file, options);
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (!error) fs::copy_file(source, part, fs::copy_options::overwrite_existing, error);
+  if (error) {
+    fail(ErrorKind::runtime,
+         fmt::format("cannot copy {} to {}: {}", source.string(), part.string(), error.message()));
+  }
+  OpenFile(part, O_RDWR).sync();
   return part;
 }
 
@@ -148,7 +156,8 @@ const DatasetArchive& official_archive(const std::string& name) {
                                           cifar_layout("cifar100")};
   if (name == "cifar10") return cifar10;
   if (name == "cifar100") return cifar100;
-  fail(ErrorKind::usage, fmt::format("no data set '{}' to fetch: known are cifar10 and cifar100", name));
+  fail(ErrorKind::usage,
+       fmt::format("no data set '{}' to fetch: known are {}", name, fmt::join(fetchable_names(), ", ")));
 }
 
 const char* name_of(FetchPhase phase) {
@@ -163,23 +172,58 @@ const char* name_of(FetchPhase phase) {
   return "?";
 }
 
+std::vector<std::string> fetchable_names() {
+  std::vector<std::string> names = {"cifar10", "cifar100"};
+  for (const PublishedSet& set : published_sets()) names.push_back(set.name);
+  return names;
+}
+
+std::string official_base_url(const std::string& name) {
+  if (const PublishedSet* const set = published_set(name)) return set->base_url;
+  static_cast<void>(official_archive(name));
+  return kCifarUrl;
+}
+
 FetchResult fetch(const std::string& name, const fs::path& destination, const FetchOptions& options) {
+  if (const PublishedSet* const set = published_set(name)) return fetch(*set, destination, options);
   return fetch(official_archive(name), destination, options);
 }
 
 FetchResult fetch(const DatasetArchive& archive, const fs::path& destination, const FetchOptions& options) {
   const fs::path folder = destination / archive.layout.folder;
   if (is_complete(folder, archive)) return {folder, true};
-  if (!options.from_file.empty()) {
-    check_archive(options.from_file, archive, options);
-    unpack(options.from_file, archive, folder, options);
+  const PublishedFile file = published_archive(archive);
+  if (!options.from.empty()) {
+    check_published(options.from, file, options);
+    unpack(options.from, archive, folder, options);
     return {folder, false};
   }
-  const fs::path part = download_archive(archive, destination, options);
+  const fs::path part = download_checked(file, kCifarUrl, destination, options);
   unpack(part, archive, folder, options);
   std::error_code ignored;  // the set is complete; a left-over archive only takes room
   fs::remove(part, ignored);
   return {folder, false};
+}
+
+FetchResult fetch(const PublishedSet& set, const fs::path& destination, const FetchOptions& options) {
+  FetchResult result{destination / set.folder, true};
+  for (const PublishedFile& file : set.files) {
+    const fs::path path = result.folder / file.name;
+    if (file_exists(path)) {
+      if (is_published(path, file)) continue;
+      fail(ErrorKind::data,
+           fmt::format("{} exists, but is not the official file; remove it or choose another destination",
+                       path.string()));
+    }
+    const fs::path part = options.from.empty() ? download_checked(file, set.base_url, result.folder, options)
+                                               : copy_checked(file, result.folder, options);
+    std::error_code error;
+    fs::rename(part, path, error);
+    if (error) fail(ErrorKind::data, fmt::format("cannot create {}: {}", path.string(), error.message()));
+    result.was_there = false;
+  }
+  if (!result.was_there) sync_folder(result.folder);
+  return result;
 }
 
 }  // namespace zeroth

@@ -4,8 +4,10 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "data/cifar.h"
+#include "data/published.h"
 
 namespace zeroth {
 
@@ -20,8 +22,11 @@ struct DatasetArchive {
 /// The archive of "cifar10" or "cifar100". Errors: usage, for another name.
 const DatasetArchive& official_archive(const std::string& name);
 
-/// Where the official archives lie; the file name is appended to it.
-inline constexpr const char* kOfficialBaseUrl = "https://www.cs.toronto.edu/~kriz/";
+/// The names fetch() knows.
+std::vector<std::string> fetchable_names();
+
+/// Where the official files of a set lie; a file's name is appended to it. Errors: usage, for another name.
+std::string official_base_url(const std::string& name);
 
 enum class FetchPhase { download, check, unpack };
 const char* name_of(FetchPhase phase);  // "download", "check", "unpack"
@@ -33,10 +38,12 @@ struct FetchProgress {
 };
 
 struct FetchOptions {
-  /// Another place that serves the same file: a mirror, a test. Must be http:// or https://.
-  std::string base_url = kOfficialBaseUrl;
-  /// An archive that is already on this machine; nothing is downloaded then, and it is left where it is.
-  std::filesystem::path from_file;
+  /// Another place that serves the same files: a mirror, a test. Must be http:// or https://. Empty: the
+  /// official place.
+  std::string base_url;
+  /// An archive that is already on this machine, or the folder of a set's files where there is no archive;
+  /// nothing is downloaded then, and it is left as it is.
+  std::filesystem::path from;
   int connect_seconds = 30;
   int stall_seconds = 60;
   /// Called often, from the calling thread; returning false stops, to be continued by the next call.
@@ -48,18 +55,23 @@ struct FetchResult {
   bool was_there = false;        ///< they were complete already; nothing was done
 };
 
-/// Gets a data set: downloads the archive to `destination`/FILE.part (continuing an interrupted one), checks
-/// its size and SHA-256, unpacks it and leaves `destination`/cifar-10-batches-bin (or the like) complete or
-/// not at all. Needs about 350 MB while it works, 185 MB after. `destination` is created. Errors:
-///   usage    a name that has no archive
-///   data     something other than the archive arrived (an HTML page, a wrong checksum; it is removed), the
-///            given file is not the archive, or the folder exists with other content or cannot be written
+/// Gets a data set. CIFAR: downloads the archive to `destination`/FILE.part (continuing an interrupted one),
+/// checks its size and checksum, unpacks it and leaves `destination`/cifar-10-batches-bin (or the like)
+/// complete or not at all; needs about 350 MB while it works, 185 MB after. Others: downloads each file in
+/// the same way and leaves it in `destination`/mnist (or the like) once it is checked, so that an interrupted
+/// fetch goes on with the files that are missing. `destination` is created. Errors:
+///   usage    an unknown name
+///   data     something other than the file arrived (an HTML page, a wrong checksum; it is removed), the
+///            given file is not the published one, or the folder exists with other content or cannot be
+///            written
 ///   runtime  the network or the disk failed; what arrived stays for the next attempt
 FetchResult fetch(const std::string& name, const std::filesystem::path& destination,
                   const FetchOptions& options = {});
 
-/// The same for any archive in the CIFAR layout.
+/// The same for any archive in the CIFAR layout, and for any set of single files.
 FetchResult fetch(const DatasetArchive& archive, const std::filesystem::path& destination,
-                  const FetchOptions& options = {});
+                  const FetchOptions& options);
+FetchResult fetch(const PublishedSet& set, const std::filesystem::path& destination,
+                  const FetchOptions& options);
 
 }  // namespace zeroth

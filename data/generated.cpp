@@ -220,7 +220,7 @@ Dataset generate_dataset(std::uint64_t seed, std::int64_t train_count, std::int6
   set.class_names = generated_class_names();
   set.train = draw_pictures(seed, train_count, 0);
   set.test = draw_pictures(seed, test_count, 1);
-  set.normalisation = normalisation_of(set.name);
+  set.normalisation = *published_normalisation(set.name);
   set.origin = DataOrigin::generated;
   set.content_hash = content_hash_of(set.train, set.test);
   return set;

@@ -7,7 +7,12 @@
 #include <cstdlib>
 
 #include "data/cifar.h"
+#include "data/fetch.h"
 #include "data/generated.h"
+#include "data/idx.h"
+#include "data/picture_folder.h"
+#include "data/resize.h"
+#include "data/svhn.h"
 #include "kernels/core/error.h"
 
 namespace zeroth {
@@ -32,13 +37,23 @@ fs::path data_folder() {
   return folder;
 }
 
-/// The sets a folder holds: its own files, or those of the folders official archives unpack to.
+/// Where a set lies below a folder that holds several: as its archive, fetch() or torchvision names it.
+const std::vector<const char*> kSubfolders = {
+    "cifar-10-batches-bin", "cifar-100-binary", "mnist", "MNIST/raw",
+    "fashion-mnist",        "FashionMNIST/raw", "svhn",  "svhn-extra"};
+
+std::optional<std::string> dataset_in_folder(const fs::path& folder) {
+  if (auto name = cifar_set_in(folder)) return name;
+  if (auto name = idx_set_in(folder)) return name;
+  return svhn_set_in(folder);
+}
+
+/// The sets a folder holds: its own files, or those in the folders of official sets.
 std::vector<DatasetLocation> datasets_under(const fs::path& folder) {
   std::vector<DatasetLocation> found;
   if (const auto name = dataset_in_folder(folder)) found.push_back({*name, folder});
-  for (const char* known : {"cifar10", "cifar100"}) {
-    const fs::path unpacked = folder / cifar_layout(known).folder;
-    if (const auto name = dataset_in_folder(unpacked)) found.push_back({*name, unpacked});
+  for (const char* sub : kSubfolders) {
+    if (const auto name = dataset_in_folder(folder / sub)) found.push_back({*name, folder / sub});
   }
   return found;
 }
@@ -82,17 +97,23 @@ DatasetLocation find_in_folder(const fs::path& folder) {
                      "`zeroth data fetch cifar10`",
                      folder.string()));
   }
+  if (holds_picture_folders(folder)) return {"pictures", folder};
   fail(ErrorKind::data,
        fmt::format(
            "no data set in {}: expected data_batch_1.bin to data_batch_5.bin and test_batch.bin (CIFAR-10), "
-           "or train.bin and test.bin (CIFAR-100)",
+           "train.bin and test.bin (CIFAR-100), train-images-idx3-ubyte.gz and its kin (MNIST), "
+           "train_32x32.mat and test_32x32.mat (SVHN), or a folder of PNG or JPEG pictures for each class",
            folder.string()));
 }
 
 }  // namespace
 
 const std::vector<std::string>& dataset_names() {
-  static const std::vector<std::string> names = {"cifar10", "cifar100", "generated"};
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all = fetchable_names();
+    all.push_back("generated");
+    return all;
+  }();
   return names;
 }
 
@@ -136,9 +157,29 @@ std::optional<DatasetLocation> find_default_dataset() {
   return find_name("cifar10", places_for_names());
 }
 
-Dataset load_dataset(const DatasetLocation& location) {
-  if (location.folder.empty() && location.name == "generated") return generate_dataset();
-  return read_cifar(location.folder, location.name);
+namespace {
+
+Dataset read_as_stored(const DatasetLocation& location) {
+  const auto& [name, folder] = location;
+  if (folder.empty() && name == "generated") return generate_dataset();
+  if (name == "mnist" || name == "fashion-mnist" || name == "idx") return read_idx(folder, name);
+  if (name == "svhn" || name == "svhn-extra") return read_svhn(folder, name);
+  return read_cifar(folder, name);
+}
+
+}  // namespace
+
+Dataset load_dataset(const DatasetLocation& location, const DatasetOptions& options) {
+  if (location.name == "pictures") {
+    return read_picture_folder(location.folder, options.picture_size.value_or(kPictureSize),
+                               options.test_share.value_or(kTestShare));
+  }
+  Dataset set = read_as_stored(location);
+  if (options.picture_size) {
+    for (Pictures* half : {&set.train, &set.test}) resample_square(*half, *options.picture_size);
+    set.content_hash = content_hash_of(set.train, set.test);
+  }
+  return set;
 }
 
 }  // namespace zeroth

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numeric>
 #include <utility>
@@ -77,15 +78,12 @@ std::vector<std::int32_t> epoch_order_with_replacement(std::uint64_t seed, std::
   return order;
 }
 
-Split class_balanced_split(std::span<const std::int32_t> labels, int classes, std::int64_t validation_count,
-                           std::uint64_t seed) {
+namespace {
+
+/// The indices of every class, ascending.
+std::vector<std::vector<std::int32_t>> members_of(std::span<const std::int32_t> labels, int classes) {
   require(classes > 0, "a split needs at least one class");
   check_count(static_cast<std::int64_t>(labels.size()));
-  if (validation_count < 0 || validation_count % classes != 0) {
-    fail(ErrorKind::usage,
-         fmt::format("cannot hold out {} validation pictures: expected 0 or a multiple of the {} classes",
-                     validation_count, classes));
-  }
   std::vector<std::vector<std::int32_t>> members(static_cast<std::size_t>(classes));
   for (std::size_t i = 0; i < labels.size(); ++i) {
     if (labels[i] < 0 || labels[i] >= classes) {
@@ -94,24 +92,62 @@ Split class_balanced_split(std::span<const std::int32_t> labels, int classes, st
     }
     members[static_cast<std::size_t>(labels[i])].push_back(static_cast<std::int32_t>(i));
   }
+  return members;
+}
+
+/// Moves `count` of a class, drawn, into the validation half, the others into the training half.
+void hold_out(std::vector<std::int32_t>& indices, std::size_t count, DrawSequence draws, Split& split) {
+  shuffle(indices, draws);
+  const auto cut = indices.begin() + static_cast<std::ptrdiff_t>(count);
+  split.validation.insert(split.validation.end(), indices.begin(), cut);
+  split.train.insert(split.train.end(), cut, indices.end());
+}
+
+void sort_halves(Split& split) {
+  std::sort(split.train.begin(), split.train.end());
+  std::sort(split.validation.begin(), split.validation.end());
+}
+
+}  // namespace
+
+Split class_balanced_split(std::span<const std::int32_t> labels, int classes, std::int64_t validation_count,
+                           std::uint64_t seed) {
+  require(classes > 0, "a split needs at least one class");
+  if (validation_count < 0 || validation_count % classes != 0) {
+    fail(ErrorKind::usage,
+         fmt::format("cannot hold out {} validation pictures: expected 0 or a multiple of the {} classes",
+                     validation_count, classes));
+  }
+  std::vector<std::vector<std::int32_t>> members = members_of(labels, classes);
   const auto each = static_cast<std::size_t>(validation_count / classes);
   Split split;
   for (std::size_t label = 0; label < members.size(); ++label) {
-    std::vector<std::int32_t>& indices = members[label];
-    if (each > 0 && each >= indices.size()) {
+    if (each > 0 && each >= members[label].size()) {
       fail(
           ErrorKind::usage,
           fmt::format("cannot hold out {} validation pictures: class {} has only {}, and {} of them would go",
-                      validation_count, label, indices.size(), each));
+                      validation_count, label, members[label].size(), each));
     }
-    DrawSequence draws(seed, static_cast<std::uint32_t>(label), RandomUse::split, 0);
-    shuffle(indices, draws);
-    const auto cut = indices.begin() + static_cast<std::ptrdiff_t>(each);
-    split.validation.insert(split.validation.end(), indices.begin(), cut);
-    split.train.insert(split.train.end(), cut, indices.end());
+    hold_out(members[label], each, DrawSequence(seed, static_cast<std::uint32_t>(label), RandomUse::split, 0),
+             split);
   }
-  std::sort(split.train.begin(), split.train.end());
-  std::sort(split.validation.begin(), split.validation.end());
+  sort_halves(split);
+  return split;
+}
+
+Split share_split(std::span<const std::int32_t> labels, int classes, double share) {
+  require(share > 0.0 && share < 1.0, "a share to hold out lies between 0 and 1");
+  std::vector<std::vector<std::int32_t>> members = members_of(labels, classes);
+  Split split;
+  for (std::size_t label = 0; label < members.size(); ++label) {
+    const std::size_t count = members[label].size();
+    require(count >= 2, "it takes two examples of a class to hold one out");
+    const auto wanted = static_cast<std::size_t>(std::lround(share * static_cast<double>(count)));
+    // Other draws than those of a validation split with the same seed.
+    hold_out(members[label], std::clamp<std::size_t>(wanted, 1, count - 1),
+             DrawSequence(0, static_cast<std::uint32_t>(label), RandomUse::split, kReplacementItems), split);
+  }
+  sort_halves(split);
   return split;
 }
 

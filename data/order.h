@@ -30,4 +30,9 @@ struct Split {
 Split class_balanced_split(std::span<const std::int32_t> labels, int classes, std::int64_t validation_count,
                            std::uint64_t seed);
 
+/// Holds out a share of every class, rounded, at least one and at most all but one of it. Depends on (labels,
+/// share) only. labels: (N), each in [0, classes), each class twice at least. Errors: usage, for a share
+/// outside (0, 1), a label out of range, a class with less than two examples.
+Split share_split(std::span<const std::int32_t> labels, int classes, double share);
+
 }  // namespace zeroth

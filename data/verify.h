@@ -14,15 +14,16 @@ struct VerifiedFile {
   std::string name;
   std::uint64_t bytes = 0;
   std::string sha256;
-  bool official = false;  ///< its SHA-256 is the published one
+  bool official = false;  ///< its checksum is the published one
 };
 
 struct VerifyReport {
-  std::string name;  ///< "cifar10", "cifar100" or "generated"
+  std::string name;  ///< as in DatasetLocation
   std::filesystem::path folder;
   DataOrigin origin = DataOrigin::unofficial;
   std::vector<VerifiedFile> files;
   std::vector<std::string> class_names;
+  std::vector<std::string> notices;                           ///< what was passed over
   std::vector<std::int64_t> train_per_class, test_per_class;  // (classes)
 
   /// Every class has the same number of pictures, in either half.
@@ -32,7 +33,7 @@ struct VerifyReport {
 };
 
 /// Reads a whole set and reports what it holds. `name_or_folder` as for find_dataset(). Errors: as
-/// find_dataset() and read_cifar(); usage, for "generated" by name, which has no files.
+/// find_dataset() and load_dataset(); usage, for "generated" by name, which has no files.
 VerifyReport verify_dataset(const std::string& name_or_folder);
 
 }  // namespace zeroth

@@ -82,8 +82,12 @@ class Trainer {
   /// The epoch of the next step, from 0 on.
   std::int64_t epoch() const { return steps_taken() / steps_per_epoch_; }
   bool at_epoch_start() const { return steps_taken() % steps_per_epoch_ == 0; }
-  /// The schedule's factor for the next step.
-  double rate_factor() const { return config_.schedule.factor(steps_taken(), steps_per_epoch_); }
+  /// The schedule's factor for the next step, and what set_rate_scale() put on top.
+  double rate_factor() const {
+    return rate_scale_ * config_.schedule.factor(steps_taken(), steps_per_epoch_);
+  }
+  /// Multiplies all learning rates from the next step on: what was decided while the run went on.
+  void set_rate_scale(double scale) { rate_scale_ = scale; }
   const TrainerConfig& config() const { return config_; }
 
   /// Loss and errors of the training batches since the last call. Waits for the stream.
@@ -115,6 +119,7 @@ class Trainer {
   Optimizer optimizer_;
   std::int64_t steps_per_epoch_;
   std::int64_t order_epoch_ = -1;
+  double rate_scale_ = 1.0;
   Tensor order_on_device_, labels_, metrics_;
   TensorView batch_;       // what augment reads of the step's place, among the optimizer's inputs
   RepeatedStep repeated_;  // goes first, as its graph uses all of the above

@@ -79,7 +79,7 @@ TEST_CASE("settings: numbers are refused unless they are whole, finite and in ra
 
 TEST_CASE("settings: words and lists are refused unless they are known", "[options]") {
   refusal("optimizer", "SGD");
-  CHECK(contains(refusal("schedule", "linear"), "one of constant, step, cosine"));
+  CHECK(contains(refusal("schedule", "linear"), "one of constant, step, exponential, cosine"));
   refusal("residual", "");
   refusal("augment", "flip,cut");
   refusal("augment", "flip,");
@@ -121,8 +121,8 @@ TEST_CASE("settings: what is given is what is kept", "[options]") {
   CHECK(o.milestones == std::vector<double>{20, 40.5});
   CHECK(o.betas[0] == 0.8);
   CHECK(o.betas[1] == 0.95);
-  CHECK_FALSE(o.augment.flip);
-  CHECK(o.augment.crop);
+  CHECK_FALSE(o.augment->flip);
+  CHECK(o.augment->crop);
   CHECK(o.impl == std::vector<std::string>{"conv2d=reference", "relu=cpu"});
   CHECK(o.residual == ResidualForm::authors);
   CHECK(o.shortcut == ShortcutKind::a);
@@ -146,7 +146,7 @@ TEST_CASE("configuration files: values of every type", "[config]") {
   CHECK(o.lr == 1.0);
   CHECK(o.milestones == std::vector<double>{1, 2.5});
   CHECK(o.betas[1] == 0.6);
-  CHECK_FALSE(o.augment.crop);
+  CHECK_FALSE(o.augment->crop);
 }
 
 TEST_CASE("configuration files: errors name file, line and column", "[config]") {

@@ -194,6 +194,40 @@ class Training(Workplace):
         rates = [float(row["lr"]) for row in self.summary("kind2")]
         self.assertAlmostEqual(rates[1], rates[0] / 10)
 
+    def test_a_plateau_is_remembered_across_a_resume(self):
+        flags = ["--schedule", "plateau", "--plateau-patience", "0", "--plateau-cooldown", "1", "--warmup", "0",
+                 "--plateau-threshold", "0.2", "--epochs", "8"]
+        done = self.train("plateau", *flags)
+        self.assertIn("learning rate", done.stderr)
+        rates = [float(row["lr"]) for row in self.summary("plateau")]
+        self.assertLess(rates[-1], 0.01)
+        self.train("parts", *flags, "--max-steps", "10")  # in the middle of an epoch
+        for steps in ("20", "32"):
+            self.run_program("train", "--resume", self.path("parts"), "--max-steps", steps)
+        self.assertEqual([float(row["lr"]) for row in self.summary("parts")], rates)
+        self.assertEqual(self.digest("plateau", "checkpoints", "last.safetensors"),
+                         self.digest("parts", "checkpoints", "last.safetensors"))
+        self.refused("train", "--schedule", "step", "--milestones", "1", "--plateau-patience", "3",
+                     words=["--plateau-patience has no effect: it goes with --schedule plateau"])
+        self.refused("train", "--schedule", "one-cycle", "--warmup", "1", words=["--warmup has no effect"])
+
+    def test_early_stop(self):
+        # A rate too high to learn with: no later epoch is as good as the best for long.
+        flags = ["--epochs", "40", "--early-stop", "3", "--lr", "0.5", "--schedule", "constant", "--save-every", "0"]
+        done = self.train("early", *flags)
+        stopped = re.search(r"stopped early after epoch (\d+): 3 epochs below the best accuracy", done.stderr)
+        self.assertIsNotNone(stopped, done.stderr)
+        errors = [float(row["test_error"]) for row in self.summary("early")]
+        self.assertEqual(len(errors), int(stopped[1]))
+        self.assertTrue(all(error > min(errors) for error in errors[-3:]))
+        self.assertEqual(min(errors), errors[-4])
+        # It stays stopped; with more patience it goes on.
+        again = self.run_program("train", "--resume", self.path("early"))
+        self.assertEqual(len(self.summary("early")), len(errors))
+        self.assertIn(f"after {4 * len(errors)} steps", again.stdout)
+        self.run_program("train", "--resume", self.path("early"), "--early-stop", "100", "--epochs", str(len(errors) + 1))
+        self.assertEqual(len(self.summary("early")), len(errors) + 1)
+
     def test_a_file_size_limit_is_an_error(self):
         self.train("limited", "--epochs", "1")
         before = self.digest("limited", "checkpoints", "last.safetensors")

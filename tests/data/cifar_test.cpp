@@ -153,10 +153,12 @@ TEST_CASE("the content hash sees every part", "[cifar]") {
   CHECK(content_hash_of(set.train, set.test) == set.content_hash);
 }
 
-TEST_CASE("SHA-256 of the standard's example", "[cifar]") {
+TEST_CASE("digests of the standards' examples", "[cifar]") {
   const std::string text = "abc";  // FIPS 180-4
   CHECK(sha256_of({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}) ==
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  CHECK(digest_of(DigestKind::md5, {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}) ==
+        "900150983cd24fb0d6963f7d28e17f72");  // RFC 1321
 }
 
 TEST_CASE("lookup by name and by folder", "[lookup]") {
@@ -170,7 +172,7 @@ TEST_CASE("lookup by name and by folder", "[lookup]") {
     CHECK(contains(message, "zeroth data fetch cifar10"));
     CHECK_FALSE(find_default_dataset().has_value());
     CHECK(find_dataset("generated").folder.empty());
-    CHECK(contains(message_of(ErrorKind::data, [] { find_dataset("svhn"); }), "known names are cifar10"));
+    CHECK(contains(message_of(ErrorKind::data, [] { find_dataset("imagenet"); }), "known names are cifar10"));
   }
   SECTION("in the cache, then in ZEROTH_DATA") {
     write_text(scratch / "cache/zeroth/cifar-10-batches-bin/test_batch.bin", "");

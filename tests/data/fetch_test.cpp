@@ -292,24 +292,24 @@ TEST_CASE("SIGPIPE is as before after a fetch", "[fetch]") {
 TEST_CASE("an archive at hand needs no network", "[fetch]") {
   Loopback net;
   net.options.base_url = "http://no-such-host.invalid/";
-  net.options.from_file = net.scratch / "download/small.tar.gz";
-  write_text(net.options.from_file, net.packed);
+  net.options.from = net.scratch / "download/small.tar.gz";
+  write_text(net.options.from, net.packed);
   SECTION("whole") {
     net.run();
     CHECK(read_text(net.scratch / "small/test_batch.bin") == make_records(40, 1, 10));
-    CHECK(fs::exists(net.options.from_file));
+    CHECK(fs::exists(net.options.from));
   }
   SECTION("truncated") {
-    write_text(net.options.from_file, net.packed.substr(0, 3000));
+    write_text(net.options.from, net.packed.substr(0, 3000));
     CHECK(contains(net.failure(ErrorKind::data), "truncated"));
-    CHECK(fs::exists(net.options.from_file));  // the user's file is never removed
+    CHECK(fs::exists(net.options.from));  // the user's file is never removed
   }
   SECTION("not gzip") {
-    write_text(net.options.from_file, "PK zip");
+    write_text(net.options.from, "PK zip");
     CHECK(contains(net.failure(ErrorKind::data), "no gzip file"));
   }
   SECTION("missing") {
-    fs::remove(net.options.from_file);
+    fs::remove(net.options.from);
     CHECK(contains(net.failure(ErrorKind::data), "No such file"));
   }
 }
@@ -386,8 +386,81 @@ TEST_CASE("the official archives have a size and a checksum", "[fetch]") {
   for (const char* name : {"cifar10", "cifar100"}) {
     for (const CifarFile& file : cifar_layout(name).train) CHECK(file.sha256.size() == 64);
   }
-  CHECK(contains(message_of(ErrorKind::usage, [] { fetch("mnist", "/nowhere"); }),
-                 "known are cifar10 and cifar100"));
+  CHECK(contains(message_of(ErrorKind::usage, [] { fetch("imagenet", "/nowhere"); }),
+                 "known are cifar10, cifar100, mnist, fashion-mnist, svhn, svhn-extra"));
+  for (const PublishedSet& set : published_sets()) {
+    for (const PublishedFile& file : set.files) {
+      CHECK(file.checksum.size() == 32);
+      CHECK(file.digest == DigestKind::md5);
+    }
+    CHECK(set.base_url.ends_with('/'));
+  }
+}
+
+namespace {
+
+/// A set of two files; the server answers every request with the same one.
+struct LoopbackSet {
+  ScratchFolder scratch;
+  EnvironmentGuard direct{"no_proxy", "127.0.0.1"};
+  std::string body = make_records(40, 1, 10);
+  PublishedSet set{"set", "set", "http://no-such-host.invalid/", {}};
+  HttpServer server{body};
+  FetchOptions options;
+
+  LoopbackSet() {
+    const std::span bytes(reinterpret_cast<const std::uint8_t*>(body.data()), body.size());
+    for (const char* name : {"a.mat", "b.mat"}) {
+      set.files.push_back({name, body.size(), DigestKind::md5, digest_of(DigestKind::md5, bytes)});
+    }
+    options.base_url = server.url();
+  }
+  FetchResult run() { return fetch(set, scratch.path(), options); }
+};
+
+}  // namespace
+
+TEST_CASE("a set of single files is fetched file by file", "[fetch]") {
+  LoopbackSet net;
+  Behaviour breaks;
+  breaks.hang_up_after = 1000;
+  net.server.next({Behaviour{}, breaks, Behaviour{}});
+  CHECK(contains(message_of(ErrorKind::runtime, [&] { net.run(); }), "the connection ended early"));
+  CHECK(read_text(net.scratch / "set/a.mat") == net.body);
+  CHECK(fs::file_size(net.scratch / "set/b.mat.part") == 1000);
+  const FetchResult result = net.run();
+  CHECK_FALSE(result.was_there);
+  CHECK(result.folder == net.scratch / "set");
+  CHECK(net.server.ranges_seen() == std::vector<std::string>{"", "", "bytes=1000-"});
+  CHECK(read_text(net.scratch / "set/b.mat") == net.body);
+  CHECK(entries_in(net.scratch / "set") == 2);
+  CHECK(net.run().was_there);
+  CHECK(net.server.ranges_seen().size() == 3);
+}
+
+TEST_CASE("a single file that is not the published one is refused", "[fetch]") {
+  LoopbackSet net;
+  SECTION("sent by the server") {
+    net.set.files[0].checksum[0] = net.set.files[0].checksum[0] == '0' ? '1' : '0';
+    CHECK(contains(message_of(ErrorKind::data, [&] { net.run(); }), "has MD5 "));
+    CHECK(entries_in(net.scratch / "set") == 0);
+  }
+  SECTION("in the folder already") {
+    write_text(net.scratch / "set/b.mat", "mine");
+    CHECK(contains(message_of(ErrorKind::data, [&] { net.run(); }), "is not the official file"));
+    CHECK(read_text(net.scratch / "set/b.mat") == "mine");
+  }
+  SECTION("in a folder at hand") {
+    net.options.from = net.scratch / "mine";
+    write_text(net.scratch / "mine/a.mat", net.body);
+    write_text(net.scratch / "mine/b.mat", net.body.substr(1));
+    CHECK(contains(message_of(ErrorKind::data, [&] { net.run(); }), "truncated"));
+    write_text(net.scratch / "mine/b.mat", net.body);
+    net.run();
+    CHECK(entries_in(net.scratch / "set") == 2);
+    CHECK(entries_in(net.scratch / "mine") == 2);
+    CHECK(net.server.ranges_seen().empty());
+  }
 }
 
 }  // namespace zeroth::test

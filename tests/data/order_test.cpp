@@ -7,7 +7,6 @@
 #include <set>
 
 #include "data/generated.h"
-#include "tests/data/measure.h"
 #include "tests/data/scratch.h"
 
 namespace zeroth::test {

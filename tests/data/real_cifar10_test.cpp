@@ -7,7 +7,6 @@
 #include "data/order.h"
 #include "data/verify.h"
 #include "kernels/core/error.h"
-#include "tests/data/measure.h"
 
 namespace {
 
@@ -27,7 +26,7 @@ void check_cifar10() {
   expect(report.balanced(), "every class as often");
   expect(report.train_per_class.front() == 5000 && report.test_per_class.front() == 1000,
          "5,000 and 1,000 a class");
-  const zeroth::Normalisation measured = zeroth::test::measure_normalisation(set.train);
+  const zeroth::Normalisation measured = zeroth::measure_normalisation(set.train);
   for (std::size_t c = 0; c < 3; ++c) {
     // Bounds wide enough for recompressed copies, narrow enough for exchanged planes.
     expect(std::abs(measured.mean[c] - set.normalisation.mean[c]) < 2e-3f, "the published mean");

@@ -18,7 +18,7 @@ __device__ inline T rectify(T x) {
 }
 
 template <class T>
-__global__ void relu_forward_kernel(const T* x, T* y, std::int64_t elements) {
+__global__ void __launch_bounds__(kThreads) relu_forward_kernel(const T* x, T* y, std::int64_t elements) {
   constexpr int kPack = kPackSize<T>;
   const std::int64_t thread = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   const std::int64_t threads = std::int64_t{gridDim.x} * blockDim.x;
@@ -39,7 +39,8 @@ __device__ inline T masked_gradient(T dy, T y, T dx) {
 }
 
 template <class T, bool kAccumulate>
-__global__ void relu_backward_kernel(const T* dy, const T* y, T* dx, std::int64_t elements) {
+__global__ void __launch_bounds__(kThreads)
+    relu_backward_kernel(const T* dy, const T* y, T* dx, std::int64_t elements) {
   constexpr int kPack = kPackSize<T>;
   const std::int64_t thread = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   const std::int64_t threads = std::int64_t{gridDim.x} * blockDim.x;

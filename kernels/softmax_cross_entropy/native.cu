@@ -98,9 +98,9 @@ __device__ inline void finish(const std::int32_t* labels, const float* row_losse
 }
 
 template <class T, int kLanes>
-__global__ void forward_kernel(const T* logits, const std::int32_t* labels, float* row_losses,
-                               std::int32_t* predictions, float* loss, double* metrics, std::int64_t n, int k,
-                               float smoothing) {
+__global__ void __launch_bounds__(kFinishThreads)
+    forward_kernel(const T* logits, const std::int32_t* labels, float* row_losses, std::int32_t* predictions,
+                   float* loss, double* metrics, std::int64_t n, int k, float smoothing) {
   for_each_row<kLanes>(n, [=](std::int64_t row, int lane) {
     const T* x = logits + row * k;
     const RowStatistics statistics = row_statistics<kLanes>(x, row < n ? k : 0, lane);
@@ -121,14 +121,16 @@ __global__ void forward_kernel(const T* logits, const std::int32_t* labels, floa
   finish(labels, row_losses, predictions, loss, metrics, n);
 }
 
-__global__ void finish_kernel(const std::int32_t* labels, const float* row_losses,
-                              const std::int32_t* predictions, float* loss, double* metrics, std::int64_t n) {
+__global__ void __launch_bounds__(kFinishThreads)
+    finish_kernel(const std::int32_t* labels, const float* row_losses, const std::int32_t* predictions,
+                  float* loss, double* metrics, std::int64_t n) {
   finish(labels, row_losses, predictions, loss, metrics, n);
 }
 
 template <class T, int kLanes, bool kAccumulate>
-__global__ void backward_kernel(const T* logits, const std::int32_t* labels, const float* dloss, T* dlogits,
-                                std::int64_t n, int k, float on_label, float on_each) {
+__global__ void __launch_bounds__(kThreads)
+    backward_kernel(const T* logits, const std::int32_t* labels, const float* dloss, T* dlogits,
+                    std::int64_t n, int k, float on_label, float on_each) {
   const float scale = *dloss / static_cast<float>(n);
   for_each_row<kLanes>(n, [=](std::int64_t row, int lane) {
     const T* x = logits + row * k;

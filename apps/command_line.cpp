@@ -9,6 +9,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "apps/did_you_mean.h"
 #include "engine/write_all.h"
 #include "kernels/core/error.h"
 

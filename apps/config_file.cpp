@@ -8,6 +8,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "apps/did_you_mean.h"
 #include "apps/parse_value.h"
 #include "kernels/core/error.h"
 

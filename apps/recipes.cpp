@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "apps/did_you_mean.h"
 #include "apps/options.h"
 #include "kernels/core/error.h"
 

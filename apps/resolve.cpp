@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "apps/did_you_mean.h"
 #include "apps/recipes.h"
 #include "kernels/core/error.h"
 

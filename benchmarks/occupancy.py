@@ -10,9 +10,10 @@ No GPU is needed and nothing is run. A page holds a table between the lines
     <!-- occupancy: OPERATION PATTERN -->
     <!-- end of occupancy -->
 
-PATTERN, a regular expression, chooses the kernels; without one all are shown. Figures depend on the compiler: a page
-names its release, and --check passes over tables of another one. Exit code 77: there is no nvcc, or nothing that this
-one can check.
+OPERATION stands for kernels/OPERATION/native.cu, OPERATION/FILE for another file of its folder. PATTERN, a regular
+expression, chooses the kernels; without one all are shown. Shared memory is what a kernel declares; what a launch adds
+(dynamic shared memory) is not counted. Figures depend on the compiler: a table names its release, and --check passes
+over tables of another one. Exit code 77: there is no nvcc, or nothing that this one can check.
 
 Warps an SM holds at once: the smallest of four limits of NVIDIA's occupancy calculator, in whole blocks: 64 warps, 32
 blocks, registers (65536, four quarters, handed out to warps in units of 256) and shared memory (164 KB on compute
@@ -33,7 +34,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 NOTHING_TO_DO = 77
 SHARED = {"sm_80": 164 << 10, "sm_90a": 228 << 10}
 MARKER = re.compile(
-    r"^<!-- occupancy: (\w+)(?: (.+?))? -->\n(.*?)^<!-- end of occupancy -->$", re.MULTILINE | re.DOTALL
+    r"^<!-- occupancy: ([\w/]+)(?: (.+?))? -->\n(.*?)^<!-- end of occupancy -->$", re.MULTILINE | re.DOTALL
 )
 
 
@@ -51,9 +52,13 @@ def occupancy(arch, threads, registers, shared):
     return blocks * warps, next(name for name, value in limits.items() if value == blocks)
 
 
-def short_name(mangled):
-    """A kernel's name without namespaces, parameters and result."""
-    text = subprocess.run(["c++filt", mangled], capture_output=True, text=True, check=True).stdout.strip()
+def short_names(mangled):
+    """{mangled: a kernel's name without namespaces, parameters and result}"""
+    done = subprocess.run(["c++filt"], input="\n".join(mangled), capture_output=True, text=True, check=True)
+    return {name: short_name(text) for name, text in zip(mangled, done.stdout.splitlines())}
+
+
+def short_name(text):
     text = re.sub(r"zeroth::|cuda_native::|\(anonymous namespace\)::|_GLOBAL__N__\w+::", "", text)
     text = re.sub(r"\((?:int|bool|\w*Form)\)", "", text)  # casts of template arguments
     depth = 0
@@ -67,7 +72,7 @@ def short_name(mangled):
 
 def compile_operation(nvcc, operation, arch):
     """{mangled name: (threads of __launch_bounds__ or None, registers, shared bytes, spilled bytes)}"""
-    source = ROOT / "kernels" / operation / "native.cu"
+    source = ROOT / "kernels" / (f"{operation}.cu" if "/" in operation else f"{operation}/native.cu")
     if not source.is_file():
         sys.exit(f"occupancy.py: there is no {source.relative_to(ROOT)}")
     with tempfile.TemporaryDirectory() as folder:
@@ -104,8 +109,9 @@ def measure(nvcc, operation):
         found = dict(zip(SHARED, pool.map(lambda arch: compile_operation(nvcc, operation, arch), SHARED)))
     rows = {}
     for arch, kernels in found.items():
+        names = short_names(list(kernels))
         for mangled, (threads, registers, shared, spilled) in kernels.items():
-            name = short_name(mangled)
+            name = names[mangled]
             if threads is None:
                 sys.exit(f"occupancy.py: {operation}: {name} has no __launch_bounds__, which tell its block")
             figures = (registers, shared, spilled, *occupancy(arch, threads, registers, shared))

@@ -2,8 +2,8 @@
 // Bytes moved: 28 an element (read weight, gradient, m and v, write all but the gradient); in mixed precision
 // the gradient has 2 bytes, and the working weight 2 more. Bound by memory: a thread moves 16 bytes of each
 // f32 array at a time, and a pack lies in one segment, so its group is looked up once. The bias corrections
-// need f64 (1 - 0.999 has lost four digits in f32) and depend on a step number in device memory: one thread a
-// block computes them, and the grid is small enough that this costs nothing. Kingma and Ba, "Adam: a method
+// need f64 (1 - 0.999 has lost three digits in f32) and depend on a step number in device memory: one thread
+// a block computes them, and the grid is small enough that this costs nothing. Kingma and Ba, "Adam: a method
 // for stochastic optimization" (2015); Loshchilov and Hutter, "Decoupled weight decay regularization" (2019),
 // in PyTorch's form.
 

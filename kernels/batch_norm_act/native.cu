@@ -3,9 +3,10 @@
 // ReLU (5 A as two operations), 4 A with a join (6 A apart). Backward of a join reads dy, x and y, writes
 // dshortcut, then reads that and x and writes dx: 7 A (10 A apart); in the form authors, whose dshortcut is
 // dy itself and costs nothing in place, and of a ReLU, 5 A (a ReLU apart: 8 A).
-// Three tricks beside those of batch_norm. The mask of the ReLU is never stored: it is y > 0, or, where x has to be read anyway and y has
-// not, the sign of the recomputed normalised value. The first pass writes the masked gradient as dshortcut,
-// so that the second need not read y. And the gradient of alpha needs no sum over elements:
+// Three tricks beside those of batch_norm. The mask of the ReLU is never stored: it is y > 0, or, where x has
+// to be read anyway and y has not, the sign of the recomputed normalised value. The first pass writes the
+// masked gradient as dshortcut, so that the second need not read y. And the gradient of alpha needs no sum
+// over elements:
 //   sum g z = sum over c of  gamma_c * sum(g x_hat)_c + beta_c * sum(g)_c,
 // both of which batch norm wants anyway (g: dy behind the mask, before the factor alpha).
 // Ioffe and Szegedy, "Batch normalization" (2015); Bachlechner et al., "ReZero is all you need" (2020). The

@@ -4,11 +4,13 @@
 // and transformed back while it lies in the second cache. Arithmetic is f32 for every storage dtype.
 //
 // The price is accuracy: terms that cancel on the way back are larger than those of the plain sum, and so are
-// their roundings (docs/numerics.md; the tests compute the bound). One NaN or infinity spreads over its tile.
+// their roundings (docs/kernels/winograd.md; the tests compute the bound). One NaN or infinity spreads over
+// its tile.
 // `--impl conv2d=onednn` is the plain sum.
 //
 // Bytes a pass: x and y once, and 36 C K floats of transformed filters that stay in cache. Multiply-adds: n p
-// q / 16 tiles of 36 C K, and about 16 vector additions for each of the 36 points and sixteen channels.
+// q / 16 tiles of 36 C K, and about 9 vector operations for each of the 36 points, sixteen channels in and
+// out.
 
 #include "kernels/conv2d/winograd.h"
 

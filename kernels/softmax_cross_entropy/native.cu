@@ -97,8 +97,9 @@ __device__ inline void finish(const std::int32_t* labels, const float* row_losse
   metrics[2] += static_cast<double>(n);
 }
 
+// One such block an SM is all it takes; for two, ptxas would rather spill.
 template <class T, int kLanes>
-__global__ void __launch_bounds__(kFinishThreads)
+__global__ void __launch_bounds__(kFinishThreads, 1)
     forward_kernel(const T* logits, const std::int32_t* labels, float* row_losses, std::int32_t* predictions,
                    float* loss, double* metrics, std::int64_t n, int k, float smoothing) {
   for_each_row<kLanes>(n, [=](std::int64_t row, int lane) {

@@ -36,7 +36,7 @@ class Occupancy(unittest.TestCase):
     def test_names(self):
         mangled = "_ZN6zeroth11cuda_native41_GLOBAL__N__415b9d19_9_native_cu_d2f9a51820relu_backward_kernelINS_4bf16E"
         mangled += "Lb0EEEvPKT_S6_PS4_l"
-        self.assertEqual(occupancy.short_name(mangled), "relu_backward_kernel<bf16, false>")
+        self.assertEqual(occupancy.short_names([mangled]), {mangled: "relu_backward_kernel<bf16, false>"})
 
     def test_a_page_is_rewritten_and_then_stays(self):
         text, made = occupancy.revised(PAGE.format("old\n"), lambda _: ROWS, "13.0", only_release=False)

@@ -30,11 +30,12 @@ struct Conv2dNode {
       tape.beside(w_slot, {x, dy}, [&] {
         conv2d_backward_weight(
             context, params, x, dy, dw.view, dw.mode,
-            context.scratch(conv2d_workspace(context, params, Conv2dPass::backward_weight)));
+            context.scratch(conv2d_workspace(context, params, Conv2dPass::backward_weight, dw.mode)));
       });
     if (const auto dx = tape.target(x_slot); dx.mode != GradMode::skip)
-      conv2d_backward_data(context, params, dy, w, dx.view, dx.mode,
-                           context.scratch(conv2d_workspace(context, params, Conv2dPass::backward_data)));
+      conv2d_backward_data(
+          context, params, dy, w, dx.view, dx.mode,
+          context.scratch(conv2d_workspace(context, params, Conv2dPass::backward_data, dx.mode)));
   }
 };
 

@@ -40,8 +40,9 @@ const Conv2dRow& select(const Context& context, const Conv2dParams& params, Conv
 
 }  // namespace
 
-std::size_t conv2d_workspace(Context& context, const Conv2dParams& params, Conv2dPass pass) {
-  return select(context, params, pass).workspace(context, params, pass);
+std::size_t conv2d_workspace(Context& context, const Conv2dParams& params, Conv2dPass pass, GradMode mode) {
+  const Conv2dRow& row = select(context, params, pass);
+  return mode == GradMode::skip ? 0 : row.workspace(context, params, pass, mode);
 }
 
 void conv2d_forward(Context& context, const Conv2dParams& params, ConstTensorView x, ConstTensorView w,
@@ -51,7 +52,8 @@ void conv2d_forward(Context& context, const Conv2dParams& params, ConstTensorVie
   check_operand("conv2d", "x", x, params.x_shape(), params.dtype);
   check_operand("conv2d", "w", w, params.w_shape(), params.dtype);
   check_operand("conv2d", "y", y, params.y_shape(), params.dtype);
-  check_workspace("conv2d", workspace, row.workspace(context, params, Conv2dPass::forward));
+  check_workspace("conv2d", workspace,
+                  row.workspace(context, params, Conv2dPass::forward, GradMode::overwrite));
   row.forward(context, params, x, w, y, workspace);
 }
 
@@ -64,7 +66,7 @@ void conv2d_backward_data(Context& context, const Conv2dParams& params, ConstTen
   check_operand("conv2d backward data", "w", w, params.w_shape(), params.dtype);
   check_operand("conv2d backward data", "dx", dx, params.x_shape(), params.dtype);
   check_workspace("conv2d backward data", workspace,
-                  row.workspace(context, params, Conv2dPass::backward_data));
+                  row.workspace(context, params, Conv2dPass::backward_data, mode));
   row.backward_data(context, params, dy, w, dx, mode, workspace);
 }
 
@@ -77,7 +79,7 @@ void conv2d_backward_weight(Context& context, const Conv2dParams& params, ConstT
   check_operand("conv2d backward weight", "dy", dy, params.y_shape(), params.dtype);
   check_operand("conv2d backward weight", "dw", dw, params.w_shape(), params.dtype);
   check_workspace("conv2d backward weight", workspace,
-                  row.workspace(context, params, Conv2dPass::backward_weight));
+                  row.workspace(context, params, Conv2dPass::backward_weight, mode));
   row.backward_weight(context, params, x, dy, dw, mode, workspace);
 }
 

@@ -34,7 +34,7 @@ enum class Conv2dPass { forward, backward_data, backward_weight };
 
 struct Conv2dRow : Row {
   bool (*supports)(const Conv2dParams&, Conv2dPass);
-  std::size_t (*workspace)(Context&, const Conv2dParams&, Conv2dPass);
+  std::size_t (*workspace)(Context&, const Conv2dParams&, Conv2dPass, GradMode);
   void (*forward)(Context&, const Conv2dParams&, ConstTensorView x, ConstTensorView w, TensorView y,
                   Workspace);
   void (*backward_data)(Context&, const Conv2dParams&, ConstTensorView dy, ConstTensorView w, TensorView dx,
@@ -65,8 +65,11 @@ extern const Conv2dRow conv2d_row;
 /// Throws Error(usage) in the name of `operation` unless the sizes make sense.
 void check_convolution(const char* operation, const Conv2dParams& params);
 
-/// Bytes of scratch memory that the row chosen for this problem needs.
-std::size_t conv2d_workspace(Context& context, const Conv2dParams& params, Conv2dPass pass);
+/// Bytes of scratch memory that the row chosen for this problem needs to write its result in this mode;
+/// forward overwrites. A library may make its plan for the problem here, so ask for the mode that will be
+/// used.
+std::size_t conv2d_workspace(Context& context, const Conv2dParams& params, Conv2dPass pass,
+                             GradMode mode = GradMode::overwrite);
 
 void conv2d_forward(Context& context, const Conv2dParams& params, ConstTensorView x, ConstTensorView w,
                     TensorView y, Workspace workspace);

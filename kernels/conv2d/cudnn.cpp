@@ -52,10 +52,8 @@ bool supports(const Conv2dParams& params, Conv2dPass) {
          (params.dtype == DType::f32 || params.dtype == DType::bf16 || params.dtype == DType::f16);
 }
 
-std::size_t workspace(Context& context, const Conv2dParams& params, Conv2dPass pass) {
-  const std::size_t bytes = plan_for(context, params, pass).workspace;
-  if (pass == Conv2dPass::forward) return bytes;
-  return std::max(bytes, plan_for(context, params, pass, GradMode::accumulate).workspace);
+std::size_t workspace(Context& context, const Conv2dParams& params, Conv2dPass pass, GradMode mode) {
+  return plan_for(context, params, pass, mode).workspace;
 }
 
 void forward(Context& context, const Conv2dParams& params, ConstTensorView x, ConstTensorView w, TensorView y,

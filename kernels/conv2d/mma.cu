@@ -22,7 +22,7 @@ bool supports(const Conv2dParams& a, Conv2dPass pass) {
   return fits && a.n > 0 && a.x_shape().elements() <= kMost;
 }
 
-std::size_t workspace(Context&, const Conv2dParams&, Conv2dPass) {
+std::size_t workspace(Context&, const Conv2dParams&, Conv2dPass, GradMode) {
   return 0;
 }
 

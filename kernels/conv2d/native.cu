@@ -214,7 +214,7 @@ bool supports(const Conv2dParams& params, Conv2dPass) {
          params.w_shape().elements() <= kMost;
 }
 
-std::size_t workspace(Context&, const Conv2dParams& a, Conv2dPass pass) {
+std::size_t workspace(Context&, const Conv2dParams& a, Conv2dPass pass, GradMode) {
   std::size_t bytes = 0;
   with_tile(a, pass, [&]<class Tile, class Vector>(Tile, Vector) {
     const std::int64_t pixels = a.n * a.p() * a.q(), taps = a.r * a.s * a.c;

@@ -137,12 +137,8 @@ bool supports(const Conv2dParams& params, Conv2dPass) {
   return params.n > 0 && (params.dtype == DType::f32 || (params.dtype == DType::bf16 && onednn_has_bf16()));
 }
 
-std::size_t workspace(Context& context, const Conv2dParams& params, Conv2dPass pass) {
-  return with_onednn_errors("conv2d", [&] {
-    const std::size_t bytes = plan_for(context, params, pass).workspace();
-    if (pass == Conv2dPass::forward) return bytes;
-    return std::max(bytes, plan_for(context, params, pass, GradMode::accumulate).workspace());
-  });
+std::size_t workspace(Context& context, const Conv2dParams& params, Conv2dPass pass, GradMode mode) {
+  return with_onednn_errors("conv2d", [&] { return plan_for(context, params, pass, mode).workspace(); });
 }
 
 /// The filters, reordered into a piece of the workspace.

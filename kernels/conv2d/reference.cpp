@@ -8,7 +8,7 @@ bool supports(const Conv2dParams& params, Conv2dPass) {
   return params.dtype == DType::f64 || params.dtype == DType::f32;
 }
 
-std::size_t workspace(Context&, const Conv2dParams&, Conv2dPass) {
+std::size_t workspace(Context&, const Conv2dParams&, Conv2dPass, GradMode) {
   return 0;
 }
 

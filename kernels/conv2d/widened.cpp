@@ -22,8 +22,8 @@ std::size_t copies(const Conv2dParams& params) {
   return widened_bytes(params.x_shape()) + widened_bytes(params.w_shape()) + widened_bytes(params.y_shape());
 }
 
-std::size_t workspace(Context& context, const Conv2dParams& params, Conv2dPass pass) {
-  return copies(params) + conv2d_row.workspace(context, wide(params), pass);
+std::size_t workspace(Context& context, const Conv2dParams& params, Conv2dPass pass, GradMode mode) {
+  return copies(params) + conv2d_row.workspace(context, wide(params), pass, mode);
 }
 
 void forward(Context& context, const Conv2dParams& params, ConstTensorView x, ConstTensorView w, TensorView y,

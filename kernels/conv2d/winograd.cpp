@@ -286,7 +286,7 @@ struct Sizes {
         gradients(gradient_parts(tiles) * filters) {}
 };
 
-std::size_t workspace(Context&, const Conv2dParams& params, Conv2dPass pass) {
+std::size_t workspace(Context&, const Conv2dParams& params, Conv2dPass pass, GradMode) {
   const Sizes sizes(params);
   return bytes_of(sizes.scratch) +
          bytes_of(pass == Conv2dPass::backward_weight ? sizes.gradients : sizes.filters);

@@ -12,22 +12,23 @@ Conv2dParams with_dtype(Conv2dParams params, DType dtype) {
 }
 
 /// What the three passes have in common.
-KernelCase pass_case(const Conv2dParams& params, Conv2dPass pass, const std::string& name) {
-  return {
-      .operation = "conv2d",
-      .name = name + " " + params.to_string(),
-      .operands = {},
-      .run = {},
-      .rows =
-          [=](DType dtype) {
-            std::vector<Row> rows;
-            for (const Conv2dRow& row : conv2d_rows())
-              if (row.supports(with_dtype(params, dtype), pass)) rows.push_back(row);
-            return rows;
-          },
-      .workspace = [=](Context& context,
-                       DType dtype) { return conv2d_workspace(context, with_dtype(params, dtype), pass); },
-      .flops = 2.0 * static_cast<double>(params.multiply_adds())};
+KernelCase pass_case(const Conv2dParams& params, Conv2dPass pass, GradMode mode, const std::string& name) {
+  return {.operation = "conv2d",
+          .name = name + " " + params.to_string(),
+          .operands = {},
+          .run = {},
+          .rows =
+              [=](DType dtype) {
+                std::vector<Row> rows;
+                for (const Conv2dRow& row : conv2d_rows())
+                  if (row.supports(with_dtype(params, dtype), pass)) rows.push_back(row);
+                return rows;
+              },
+          .workspace =
+              [=](Context& context, DType dtype) {
+                return conv2d_workspace(context, with_dtype(params, dtype), pass, mode);
+              },
+          .flops = 2.0 * static_cast<double>(params.multiply_adds())};
 }
 
 /// Of a sum of products: one rounding for each product and each addition after the first.
@@ -43,7 +44,7 @@ OtherSum winograd_sum(const Conv2dParams& params, Conv2dPass pass, std::int64_t 
 }
 
 KernelCase forward_case(const Conv2dParams& params) {
-  KernelCase result = pass_case(params, Conv2dPass::forward, "forward");
+  KernelCase result = pass_case(params, Conv2dPass::forward, GradMode::overwrite, "forward");
   result.operands = {{.name = "x", .shape = params.x_shape()},
                      {.name = "w", .shape = params.w_shape()},
                      {.name = "y",
@@ -59,7 +60,7 @@ KernelCase forward_case(const Conv2dParams& params) {
 
 KernelCase backward_data_case(const Conv2dParams& params, GradMode mode) {
   KernelCase result =
-      pass_case(params, Conv2dPass::backward_data, std::string("backward data, ") + name_of(mode));
+      pass_case(params, Conv2dPass::backward_data, mode, std::string("backward data, ") + name_of(mode));
   result.operands = {
       {.name = "dy", .shape = params.y_shape()},
       {.name = "w", .shape = params.w_shape()},
@@ -76,7 +77,7 @@ KernelCase backward_data_case(const Conv2dParams& params, GradMode mode) {
 
 KernelCase backward_weight_case(const Conv2dParams& params, GradMode mode) {
   KernelCase result =
-      pass_case(params, Conv2dPass::backward_weight, std::string("backward weight, ") + name_of(mode));
+      pass_case(params, Conv2dPass::backward_weight, mode, std::string("backward weight, ") + name_of(mode));
   result.operands = {
       {.name = "x", .shape = params.x_shape()},
       {.name = "dy", .shape = params.y_shape()},

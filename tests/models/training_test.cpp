@@ -246,8 +246,8 @@ TEST_CASE("the tape and a hand-written schedule of the same block give the same 
   const Tensor mean = empty({16}), inverse_std = empty({16}),
                hand_mean = Tensor::zeros(context, {16}, DType::f32);
   const Tensor hand_var = Tensor::zeros(context, {16}, DType::f32);
-  const auto conv_scratch = [&](Conv2dPass pass) {
-    return context.scratch(conv2d_workspace(context, conv, pass));
+  const auto conv_scratch = [&](Conv2dPass pass, GradMode mode = GradMode::overwrite) {
+    return context.scratch(conv2d_workspace(context, conv, pass, mode));
   };
   conv2d_forward(context, conv, x, w.value, c, conv_scratch(Conv2dPass::forward));
   batch_norm_forward_training(context, norm, c, gamma.value, beta.value, hand_mean, hand_var, b, mean,
@@ -264,7 +264,7 @@ TEST_CASE("the tape and a hand-written schedule of the same block give the same 
   conv2d_backward_weight(context, conv, x, dr, dw, GradMode::overwrite,
                          conv_scratch(Conv2dPass::backward_weight));
   conv2d_backward_data(context, conv, dr, w.value, dx, GradMode::accumulate,
-                       conv_scratch(Conv2dPass::backward_data));
+                       conv_scratch(Conv2dPass::backward_data, GradMode::accumulate));
 
   CHECK(same_bits(context, y.value, out));
   CHECK(same_bits(context, tape.gradient(in), dx));

@@ -1,7 +1,7 @@
 #include "kernels/avg_pool/avg_pool.h"
-#include "tests/kernels/cases.h"
+#include "kernels/check/cases.h"
 
-namespace zeroth::testing {
+namespace zeroth::check {
 
 namespace {
 
@@ -46,13 +46,16 @@ KernelCase backward_case(const AvgPoolParams& params, GradMode mode) {
           .run = [=](Context& context, DType dtype, std::span<const TensorView> v,
                      Workspace) { avg_pool_backward(context, with_dtype(params, dtype), v[0], v[1], mode); },
           .rows = rows_for(params),
-          .flops = static_cast<double>(params.n * params.h * params.w * params.c)};
+          .flops = static_cast<double>(params.n * params.h * params.w * params.c),
+          .pass = Pass::backward,
+          .accumulates = mode == GradMode::accumulate};
 }
 
 }  // namespace
 
 std::vector<KernelCase> cases_of(const AvgPoolParams& params) {
-  return {forward_case(params), backward_case(params, GradMode::overwrite), backward_case(params, GradMode::accumulate)};
+  return {forward_case(params), backward_case(params, GradMode::overwrite),
+          backward_case(params, GradMode::accumulate)};
 }
 
 std::vector<KernelCase> avg_pool_cases() {
@@ -70,4 +73,4 @@ std::vector<KernelCase> avg_pool_cases() {
   return cases;
 }
 
-}  // namespace zeroth::testing
+}  // namespace zeroth::check

@@ -1,7 +1,7 @@
+#include "kernels/check/cases.h"
 #include "kernels/linear/linear.h"
-#include "tests/kernels/cases.h"
 
-namespace zeroth::testing {
+namespace zeroth::check {
 
 namespace {
 
@@ -43,6 +43,8 @@ KernelCase forward_case(const LinearParams& params) {
 
 KernelCase backward_data_case(const LinearParams& params, GradMode mode) {
   KernelCase result = pass_case(params, std::string("backward data, ") + name_of(mode));
+  result.pass = Pass::backward_data;
+  result.accumulates = mode == GradMode::accumulate;
   result.operands = {{.name = "dy", .shape = {params.n, params.k}},
                      {.name = "w", .shape = {params.k, params.c}},
                      {.name = "dx",
@@ -57,6 +59,7 @@ KernelCase backward_data_case(const LinearParams& params, GradMode mode) {
 
 KernelCase backward_weight_case(const LinearParams& params, GradMode mode) {
   KernelCase result = pass_case(params, std::string("backward weight, ") + name_of(mode));
+  result.pass = Pass::backward_weight;
   const Accuracy accuracy =
       accuracy_of_sum(std::max<std::int64_t>(params.n, 1), mode == GradMode::accumulate);
   result.operands = {
@@ -78,7 +81,8 @@ KernelCase backward_weight_case(const LinearParams& params, GradMode mode) {
 
 std::vector<KernelCase> cases_of(const LinearParams& params) {
   return {forward_case(params), backward_data_case(params, GradMode::overwrite),
-          backward_data_case(params, GradMode::accumulate), backward_weight_case(params, GradMode::overwrite)};
+          backward_data_case(params, GradMode::accumulate),
+          backward_weight_case(params, GradMode::overwrite)};
 }
 
 std::vector<KernelCase> linear_cases() {
@@ -104,4 +108,4 @@ std::vector<KernelCase> linear_cases() {
   return cases;
 }
 
-}  // namespace zeroth::testing
+}  // namespace zeroth::check

@@ -1,9 +1,9 @@
 #pragma once
 
 #include "kernels/conv2d/conv2d.h"
-#include "tests/kernels/kernel_case.h"
+#include "kernels/check/kernel_case.h"
 
-namespace zeroth::testing {
+namespace zeroth::check {
 
 /// Roundings on the way of one value through the transforms of Winograd's F(4x4, 3x3): each is two
 /// one-dimensional maps, of at most four additions and a product; two of them before the products, one after.
@@ -14,4 +14,4 @@ inline constexpr std::int64_t kWinogradTransformRoundings = 2 * 3 * 5;
 /// which an accumulating mode finds its addend. 3x3, stride 1, padding 1; nothing for other problems.
 Values winograd_magnitude(const Conv2dParams& params, Conv2dPass pass, const Values& before, GradMode mode);
 
-}  // namespace zeroth::testing
+}  // namespace zeroth::check

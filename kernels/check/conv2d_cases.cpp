@@ -1,8 +1,8 @@
+#include "kernels/check/cases.h"
+#include "kernels/check/winograd_magnitude.h"
 #include "kernels/conv2d/conv2d.h"
-#include "tests/kernels/cases.h"
-#include "tests/kernels/winograd_magnitude.h"
 
-namespace zeroth::testing {
+namespace zeroth::check {
 
 namespace {
 
@@ -60,6 +60,8 @@ KernelCase forward_case(const Conv2dParams& params) {
 KernelCase backward_data_case(const Conv2dParams& params, GradMode mode) {
   KernelCase result =
       pass_case(params, Conv2dPass::backward_data, std::string("backward data, ") + name_of(mode));
+  result.pass = Pass::backward_data;
+  result.accumulates = mode == GradMode::accumulate;
   result.operands = {
       {.name = "dy", .shape = params.y_shape()},
       {.name = "w", .shape = params.w_shape()},
@@ -77,6 +79,7 @@ KernelCase backward_data_case(const Conv2dParams& params, GradMode mode) {
 KernelCase backward_weight_case(const Conv2dParams& params, GradMode mode) {
   KernelCase result =
       pass_case(params, Conv2dPass::backward_weight, std::string("backward weight, ") + name_of(mode));
+  result.pass = Pass::backward_weight;
   result.operands = {
       {.name = "x", .shape = params.x_shape()},
       {.name = "dy", .shape = params.y_shape()},
@@ -148,4 +151,4 @@ std::vector<KernelCase> conv2d_cases() {
   return cases;
 }
 
-}  // namespace zeroth::testing
+}  // namespace zeroth::check

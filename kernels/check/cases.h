@@ -1,18 +1,19 @@
 #pragma once
 
-// Every operation's cases. They are data without a test framework, so that benchmarks can run them, too.
+// Every operation's cases. They are data without a test framework: tests and zeroth bench run them.
 
 #include <vector>
 
 #include "kernels/avg_pool/avg_pool.h"
 #include "kernels/batch_norm_act/batch_norm_act.h"
+#include "kernels/check/kernel_case.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/linear/linear.h"
 #include "kernels/max_pool/max_pool.h"
 #include "kernels/shortcut_a/shortcut_a.h"
-#include "tests/kernels/kernel_case.h"
+#include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
 
-namespace zeroth::testing {
+namespace zeroth::check {
 
 std::vector<KernelCase> relu_cases();
 std::vector<KernelCase> batch_norm_cases();
@@ -35,5 +36,6 @@ std::vector<KernelCase> cases_of(const AvgPoolParams& params);
 std::vector<KernelCase> cases_of(const MaxPoolParams& params);
 std::vector<KernelCase> cases_of(const Conv2dParams& params);
 std::vector<KernelCase> cases_of(const LinearParams& params);
+std::vector<KernelCase> cases_of(const SoftmaxCrossEntropyParams& params);
 
-}  // namespace zeroth::testing
+}  // namespace zeroth::check

@@ -1,6 +1,6 @@
-#include "tests/kernels/kernel_case.h"
+#include "kernels/check/kernel_case.h"
 
-namespace zeroth::testing {
+namespace zeroth::check {
 
 DType OperandSpec::dtype(DType storage) const {
   switch (kind) {
@@ -40,6 +40,12 @@ const char* name_of(GradMode mode) {
   return "accumulate";
 }
 
+const char* name_of(Pass pass) {
+  static constexpr const char* names[] = {"forward", "inference", "backward", "backward data",
+                                          "backward weight"};
+  return names[static_cast<std::size_t>(pass)];
+}
+
 double bytes_of(const KernelCase& call, DType storage) {
   double bytes = 0.0;
   for (const OperandSpec& spec : call.operands) {
@@ -51,4 +57,4 @@ double bytes_of(const KernelCase& call, DType storage) {
   return bytes;
 }
 
-}  // namespace zeroth::testing
+}  // namespace zeroth::check

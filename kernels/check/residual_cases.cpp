@@ -1,10 +1,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/check/cases.h"
 #include "kernels/residual/residual.h"
-#include "tests/kernels/cases.h"
 
-namespace zeroth::testing {
+namespace zeroth::check {
 
 namespace {
 
@@ -126,4 +126,4 @@ std::vector<KernelCase> residual_cases() {
   return cases;
 }
 
-}  // namespace zeroth::testing
+}  // namespace zeroth::check

@@ -1,9 +1,9 @@
-#include "tests/kernels/winograd_magnitude.h"
+#include "kernels/check/winograd_magnitude.h"
 
 #include <array>
 #include <cmath>
 
-namespace zeroth::testing {
+namespace zeroth::check {
 
 namespace {
 
@@ -155,4 +155,4 @@ Values winograd_magnitude(const Conv2dParams& p, Conv2dPass pass, const Values& 
   return result;
 }
 
-}  // namespace zeroth::testing
+}  // namespace zeroth::check

@@ -1,7 +1,7 @@
+#include "kernels/check/cases.h"
 #include "kernels/shortcut_a/shortcut_a.h"
-#include "tests/kernels/cases.h"
 
-namespace zeroth::testing {
+namespace zeroth::check {
 
 namespace {
 
@@ -40,13 +40,16 @@ KernelCase backward_case(const ShortcutAParams& params, GradMode mode) {
                     .accuracy = {.roundings = mode == GradMode::accumulate ? 1.0 : 0.0}}},
       .run = [=](Context& context, DType dtype, std::span<const TensorView> v,
                  Workspace) { shortcut_a_backward(context, with_dtype(params, dtype), v[0], v[1], mode); },
-      .rows = rows_for(params)};
+      .rows = rows_for(params),
+      .pass = Pass::backward,
+      .accumulates = mode == GradMode::accumulate};
 }
 
 }  // namespace
 
 std::vector<KernelCase> cases_of(const ShortcutAParams& params) {
-  return {forward_case(params), backward_case(params, GradMode::overwrite), backward_case(params, GradMode::accumulate)};
+  return {forward_case(params), backward_case(params, GradMode::overwrite),
+          backward_case(params, GradMode::accumulate)};
 }
 
 std::vector<KernelCase> shortcut_a_cases() {
@@ -65,4 +68,4 @@ std::vector<KernelCase> shortcut_a_cases() {
   return cases;
 }
 
-}  // namespace zeroth::testing
+}  // namespace zeroth::check

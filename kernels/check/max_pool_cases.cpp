@@ -1,10 +1,10 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/check/cases.h"
 #include "kernels/max_pool/max_pool.h"
-#include "tests/kernels/cases.h"
 
-namespace zeroth::testing {
+namespace zeroth::check {
 
 namespace {
 
@@ -62,7 +62,9 @@ KernelCase backward_case(const MaxPoolParams& params, GradMode mode) {
                 max_pool_backward(context, with_dtype(params, dtype), v[0], v[1], v[2], mode);
               },
           .rows = rows_for(params),
-          .flops = static_cast<double>(params.y_shape().elements())};
+          .flops = static_cast<double>(params.y_shape().elements()),
+          .pass = Pass::backward,
+          .accumulates = mode == GradMode::accumulate};
 }
 
 }  // namespace
@@ -90,4 +92,4 @@ std::vector<KernelCase> max_pool_cases() {
   return cases;
 }
 
-}  // namespace zeroth::testing
+}  // namespace zeroth::check

@@ -1,9 +1,9 @@
 #include <limits>
 
+#include "kernels/check/cases.h"
 #include "kernels/relu/relu.h"
-#include "tests/kernels/cases.h"
 
-namespace zeroth::testing {
+namespace zeroth::check {
 
 namespace {
 
@@ -59,4 +59,4 @@ std::vector<KernelCase> relu_cases() {
   return cases;
 }
 
-}  // namespace zeroth::testing
+}  // namespace zeroth::check

@@ -10,7 +10,7 @@
 #include "kernels/core/context.h"
 #include "kernels/core/operation_table.h"
 
-namespace zeroth::testing {
+namespace zeroth::check {
 
 /// What a call does with an operand. `untouched` is what GradMode::skip promises.
 enum class Role : std::uint8_t { input, output, inout, untouched };
@@ -29,6 +29,16 @@ enum class Magnitude : std::uint8_t {
   absolute,  ///< what the reference gives where every input is replaced by its magnitude: sums of products
   custom     ///< what KernelCase::magnitude gives
 };
+
+/// Which part of a training step a call is.
+enum class Pass : std::uint8_t {
+  forward,
+  inference,        ///< forward of a network that is not trained
+  backward,         ///< all gradients at once
+  backward_data,    ///< the gradient of what came from the layer before
+  backward_weight,  ///< of the layer's own parameters
+};
+const char* name_of(Pass pass);
 
 /// Numbers, one list an operand, in the order of KernelCase::operands.
 using Values = std::vector<std::vector<double>>;
@@ -86,6 +96,8 @@ struct KernelCase {
   std::optional<OtherSum> other_sum = {};
   double flops = 0.0;
   std::uint64_t seed = 1;
+  Pass pass = Pass::forward;
+  bool accumulates = false;  ///< of backward: whether the gradient of the layer before is added to
 };
 
 /// The rows of a table that take a problem.
@@ -102,7 +114,8 @@ Role role_of(GradMode mode);
 const char* name_of(GradMode mode);
 inline constexpr GradMode kGradModes[] = {GradMode::skip, GradMode::overwrite, GradMode::accumulate};
 
-/// Bytes the call has to move: every operand once, an inout twice.
+/// Bytes the call has to move: every operand once, an inout twice. A row that reads something twice moves
+/// more.
 double bytes_of(const KernelCase& call, DType storage);
 
-}  // namespace zeroth::testing
+}  // namespace zeroth::check

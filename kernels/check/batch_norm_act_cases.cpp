@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "tests/kernels/cases.h"
+#include "kernels/check/cases.h"
 
-namespace zeroth::testing {
+namespace zeroth::check {
 
 namespace {
 
@@ -41,6 +41,13 @@ OperandSpec rows_operand(const char* name, const BatchNormActParams& params, Rol
 }
 OperandSpec channel_operand(const char* name, const BatchNormActParams& params, Role role = Role::input) {
   return {.name = name, .shape = {params.channels}, .role = role, .kind = ElementKind::statistics};
+}
+/// Operands that only some epilogues read; others leave them out.
+OperandSpec shortcut_operand(const BatchNormActParams& params) {
+  return rows_operand("shortcut", params, has_shortcut(params.epilogue) ? Role::input : Role::untouched);
+}
+OperandSpec y_operand(const BatchNormActParams& params) {
+  return rows_operand("y", params, masked_by_y(params.epilogue) ? Role::input : Role::untouched);
 }
 OperandSpec scalar_operand(const char* name, Role role = Role::input) {
   return {.name = name, .shape = {1}, .role = role, .kind = ElementKind::statistics};
@@ -85,7 +92,7 @@ KernelCase training_case(const BatchNormActParams& params, bool in_place) {
   call.operands = {rows_operand("x", params),
                    channel_operand("gamma", params),
                    channel_operand("beta", params),
-                   rows_operand("shortcut", params),
+                   shortcut_operand(params),
                    scalar_operand("alpha"),
                    channel_operand("running_mean", params, Role::inout),
                    channel_operand("running_var", params, Role::inout),
@@ -127,7 +134,7 @@ KernelCase inference_case(const BatchNormActParams& params, int aliases) {
   call.operands = {rows_operand("x", params),
                    channel_operand("gamma", params),
                    channel_operand("beta", params),
-                   rows_operand("shortcut", params),
+                   shortcut_operand(params),
                    scalar_operand("alpha"),
                    channel_operand("running_mean", params),
                    channel_operand("running_var", params),
@@ -148,6 +155,7 @@ KernelCase inference_case(const BatchNormActParams& params, int aliases) {
                                  before[4][0]);
     return result;
   };
+  call.pass = Pass::inference;
   call.flops = 5.0 * static_cast<double>(params.rows * params.channels);
   return call;
 }
@@ -241,7 +249,7 @@ KernelCase backward_case(const BatchNormActParams& params, const Modes& modes, i
                  dalpha = scaled ? modes.dalpha : GradMode::skip;
   call.operands = {rows_operand("dy", params),
                    rows_operand("x", params),
-                   rows_operand("y", params),
+                   y_operand(params),
                    channel_operand("gamma", params),
                    channel_operand("beta", params),
                    channel_operand("mean", params),
@@ -281,6 +289,8 @@ KernelCase backward_case(const BatchNormActParams& params, const Modes& modes, i
   call.magnitude = [=](const Values& before, const Values& after) {
     return backward_magnitude(params, before, after);
   };
+  call.pass = Pass::backward;
+  call.accumulates = modes.dx == GradMode::accumulate;
   call.flops = 14.0 * static_cast<double>(params.rows * params.channels);
   return call;
 }
@@ -332,4 +342,4 @@ std::vector<KernelCase> batch_norm_act_cases() {
   return cases;
 }
 
-}  // namespace zeroth::testing
+}  // namespace zeroth::check

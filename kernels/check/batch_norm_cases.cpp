@@ -2,9 +2,9 @@
 #include <cmath>
 
 #include "kernels/batch_norm/batch_norm.h"
-#include "tests/kernels/cases.h"
+#include "kernels/check/cases.h"
 
-namespace zeroth::testing {
+namespace zeroth::check {
 
 namespace {
 
@@ -155,6 +155,7 @@ KernelCase inference_case(const Problem& problem, bool in_place) {
     result[5] = output_magnitude(problem, before[0], mean, inverse_std, before[1], before[2]);
     return result;
   };
+  call.pass = Pass::inference;
   call.flops = 3.0 * static_cast<double>(problem.rows * problem.channels);
   return call;
 }
@@ -218,6 +219,8 @@ KernelCase backward_case(const Problem& problem, GradMode dx_mode, GradMode para
   call.magnitude = [=](const Values& before, const Values& after) {
     return backward_magnitude(problem, before, after);
   };
+  call.pass = Pass::backward;
+  call.accumulates = dx_mode == GradMode::accumulate;
   call.flops = 10.0 * static_cast<double>(problem.rows * problem.channels);
   return call;
 }
@@ -226,7 +229,8 @@ KernelCase backward_case(const Problem& problem, GradMode dx_mode, GradMode para
 
 std::vector<KernelCase> cases_of(const BatchNormParams& params) {
   const Problem problem{params.rows, params.channels};
-  return {training_case(problem), inference_case(problem, false), backward_case(problem, GradMode::overwrite, GradMode::overwrite, true)};
+  return {training_case(problem), inference_case(problem, false),
+          backward_case(problem, GradMode::overwrite, GradMode::overwrite, true)};
 }
 
 std::vector<KernelCase> batch_norm_cases() {
@@ -250,4 +254,4 @@ std::vector<KernelCase> batch_norm_cases() {
   return cases;
 }
 
-}  // namespace zeroth::testing
+}  // namespace zeroth::check

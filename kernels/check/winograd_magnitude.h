@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kernels/conv2d/conv2d.h"
 #include "kernels/check/kernel_case.h"
+#include "kernels/conv2d/conv2d.h"
 
 namespace zeroth::check {
 

@@ -193,7 +193,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   if (const cudaError_t status = trouble(); status != cudaSuccess) return failed(status);
   if (device < 0 || device >= static_cast<int>(state->machine.gpus.size()))
     return failed(cudaErrorInvalidDevice);
-  const Gpu& gpu = state->machine.gpus[static_cast<std::size_t>(device)];
+  const cuda_mock::Gpu& gpu = state->machine.gpus[static_cast<std::size_t>(device)];
   if (attribute != cudaDevAttrComputeCapabilityMajor && attribute != cudaDevAttrL2CacheSize)
     return failed(cudaErrorInvalidValue);
   *value = attribute == cudaDevAttrL2CacheSize ? gpu.l2_bytes : gpu.major;

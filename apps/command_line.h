@@ -59,5 +59,6 @@ void add_train_command(CLI::App& program, Action& action);
 void add_eval_command(CLI::App& program, Action& action);
 void add_info_command(CLI::App& program, Action& action);
 void add_data_command(CLI::App& program, Action& action);
+void add_bench_command(CLI::App& program, Action& action);
 
 }  // namespace zeroth::app

@@ -4,16 +4,15 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "apps/command_line.h"
 #include "apps/cuda_info.h"
 #include "apps/help_format.h"
 #include "apps/model_table.h"
+#include "apps/processor.h"
 #include "apps/recipes.h"
 #include "apps/session.h"
 #include "apps/version.h"
@@ -24,33 +23,6 @@
 namespace zeroth::app {
 
 namespace {
-
-struct Processor {
-  std::string name = "unknown";
-  std::vector<std::string> features;
-};
-
-/// From /proc/cpuinfo, which x86 and Arm fill with the same keys or nearly so.
-Processor read_processor() {
-  static const std::vector<std::string> interesting{"avx2",        "fma",      "avx512f",     "avx512_vnni",
-                                                    "avx512_bf16", "amx_bf16", "avx512_fp16", "asimd",
-                                                    "sve",         "bf16"};
-  Processor processor;
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line) && !line.empty();) {
-    const std::size_t colon = line.find(':');
-    if (colon == std::string::npos || colon + 2 > line.size()) continue;
-    const std::string key = line.substr(0, line.find_last_not_of(" \t:", colon) + 1),
-                      value = line.substr(colon + 2);
-    if (key == "model name") processor.name = value;
-    if (key != "flags" && key != "Features") continue;
-    std::istringstream words(value);
-    for (std::string word; words >> word;)
-      if (std::find(interesting.begin(), interesting.end(), word) != interesting.end())
-        processor.features.push_back(word);
-  }
-  return processor;
-}
 
 std::vector<Finding> find_devices(const CudaReport& cuda) {
   std::vector<Finding> devices{{"cpu", fmt::format("{} threads", omp_get_num_procs()), ""},

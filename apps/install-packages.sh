@@ -3,9 +3,9 @@
 #   sh apps/install-packages.sh [--tests]     --tests: also what only the tests need
 set -eu
 
-packages="g++ cmake ninja-build git ca-certificates libarchive-dev libboost-context-dev libcli11-dev
-  libcurl4-openssl-dev libdnnl-dev libfmt-dev libpng-dev libssl-dev libtomlplusplus-dev libturbojpeg0-dev
-  nlohmann-json3-dev zlib1g-dev"
+packages="g++ cmake ninja-build git ca-certificates fonts-dejavu-core libarchive-dev libboost-context-dev
+  libcli11-dev libcurl4-openssl-dev libdnnl-dev libfmt-dev libpng-dev libssl-dev libstb-dev libtomlplusplus-dev
+  libturbojpeg0-dev nlohmann-json3-dev zlib1g-dev"
 [ "${1:-}" != --tests ] || packages="$packages catch2 python3 python3-numpy python3-torch"
 
 if ! command -v dpkg-query > /dev/null; then

@@ -39,6 +39,7 @@ int run(int argc, char** argv) {
   add_eval_command(program, action);
   add_info_command(program, action);
   add_data_command(program, action);
+  add_bench_command(program, action);
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& done) {  // --help, --version

@@ -13,8 +13,8 @@
 #include "apps/start.h"
 #include "apps/train_loop.h"
 #include "data/order.h"
+#include "engine/ceilings.h"
 #include "engine/checkpoint.h"
-#include "engine/matrix_rate.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/core/error.h"
 

@@ -8,14 +8,6 @@ namespace zeroth {
 
 namespace {
 
-const char* operation_of(const Problem& problem) {
-  static constexpr const char* names[] = {
-      "conv2d",   "batch_norm", "batch_norm_act", "shortcut_a",
-      "max_pool", "avg_pool",   "linear",         "softmax_cross_entropy"};
-  static_assert(std::size(names) == std::variant_size_v<Problem>);
-  return names[problem.index()];
-}
-
 /// Walks a network as its forward pass does, `at` being the shape of the activation.
 class Walk {
  public:
@@ -24,7 +16,7 @@ class Walk {
 
   std::vector<ProblemCount> problems() && {
     const bool imagenet = config_.stem == Stem::imagenet;
-    conv(at_, config_.channels.front(), imagenet ? 7 : 3, imagenet ? 2 : 1);
+    conv(at_, config_.channels.front(), imagenet ? 7 : 3, imagenet ? 2 : 1, InputGradient::none);
     norm_act(Epilogue::relu);
     if (imagenet) {
       const MaxPoolParams pool{at_[0], at_[1], at_[2], at_[3], 3, 2, 1, dtype_};
@@ -41,20 +33,25 @@ class Walk {
   }
 
  private:
-  void add(const Problem& problem) {
+  /// What backward does with the gradient of a layer's input: a block's shortcut, which is joined last, has
+  /// written it before the block's first layer does, or the other way round where the shape changes.
+  enum class InputGradient { overwrite, accumulate, none };
+
+  void add(const Problem& problem, InputGradient gradient = InputGradient::overwrite) {
     const std::string name = to_string(problem);
-    const auto same = std::find_if(problems_.begin(), problems_.end(), [&](const ProblemCount& known) {
-      return to_string(known.problem) == name;
-    });
-    if (same == problems_.end())
-      problems_.push_back({problem, 1});
-    else
-      ++same->count;
+    auto same = std::find_if(problems_.begin(), problems_.end(),
+                             [&](const ProblemCount& known) { return to_string(known.problem) == name; });
+    if (same == problems_.end()) same = problems_.insert(same, ProblemCount{problem, 0});
+    ProblemCount& counted = *same;
+    ++counted.count;
+    if (gradient == InputGradient::accumulate) ++counted.accumulating;
+    if (gradient == InputGradient::none) ++counted.first;
   }
-  void conv(Shape& at, std::int64_t channels, std::int64_t window, std::int64_t stride) {
+  void conv(Shape& at, std::int64_t channels, std::int64_t window, std::int64_t stride,
+            InputGradient gradient = InputGradient::overwrite) {
     const Conv2dParams params{at[0],  at[1],  at[2],  at[3],      channels,
                               window, window, stride, window / 2, dtype_};
-    add(params);
+    add(params, gradient);
     at = params.y_shape();
   }
   BatchNormParams norm(const Shape& at) const {
@@ -65,12 +62,13 @@ class Walk {
     Shape shortcut = at_;
     const bool changes_shape = stride != 1 || at_[3] != channels;
     if (changes_shape && config_.shortcut == ShortcutKind::b) {
-      conv(shortcut, channels, 1, stride);
+      conv(shortcut, channels, 1, stride, InputGradient::accumulate);
       add(norm(shortcut));
     } else if (changes_shape) {
-      add(ShortcutAParams{shortcut[0], shortcut[1], shortcut[2], shortcut[3], channels, dtype_});
+      add(ShortcutAParams{shortcut[0], shortcut[1], shortcut[2], shortcut[3], channels, dtype_},
+          InputGradient::accumulate);
     }
-    conv(at_, channels, 3, stride);
+    conv(at_, channels, 3, stride, changes_shape ? InputGradient::overwrite : InputGradient::accumulate);
     norm_act(Epilogue::relu);
     conv(at_, channels, 3, 1);
     norm_act(epilogue_of(config_.form));
@@ -83,6 +81,26 @@ class Walk {
 };
 
 }  // namespace
+
+const char* operation_of(const Problem& problem) {
+  static constexpr const char* names[] = {
+      "conv2d",   "batch_norm", "batch_norm_act", "shortcut_a",
+      "max_pool", "avg_pool",   "linear",         "softmax_cross_entropy"};
+  static_assert(std::size(names) == std::variant_size_v<Problem>);
+  return names[problem.index()];
+}
+
+Problem with_batch(const Problem& problem, std::int64_t batch, std::int64_t new_batch) {
+  return std::visit(
+      [&]<class Params>(Params params) -> Problem {
+        if constexpr (std::is_base_of_v<BatchNormParams, Params>)
+          params.rows = params.rows / batch * new_batch;
+        else
+          params.n = params.n / batch * new_batch;
+        return params;
+      },
+      problem);
+}
 
 std::string to_string(const Problem& problem) {
   return std::visit(

@@ -21,7 +21,7 @@ install(TARGETS ${ZEROTH_LIBRARIES} zeroth_all EXPORT zeroth_targets)
 # Sources include "engine/tensor.h": the folders keep their names below include/zeroth. What only the libraries'
 # own sources include stays out.
 install(DIRECTORY kernels data engine models DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/zeroth
-        FILES_MATCHING PATTERN "*.h" PATTERN "*.cuh" PATTERN cmake EXCLUDE
+        FILES_MATCHING PATTERN "*.h" PATTERN "*.cuh" PATTERN cmake EXCLUDE PATTERN check EXCLUDE
         PATTERN onednn.h EXCLUDE PATTERN cudnn.h EXCLUDE PATTERN cuda_check.h EXCLUDE)
 install(EXPORT zeroth_targets NAMESPACE zeroth:: DESTINATION ${ZEROTH_PACKAGE_FOLDER})
 

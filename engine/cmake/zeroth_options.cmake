@@ -10,7 +10,6 @@ if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
 endif()
 
 option(ZEROTH_BUILD_TESTS "Build the tests (needs Catch2)" ON)
-option(ZEROTH_BUILD_BENCHMARKS "Build the benchmarks" OFF)
 set(ZEROTH_CUDA AUTO CACHE STRING "AUTO: with CUDA where it is found; ON: or fail; OFF: without")
 set(ZEROTH_MARCH native CACHE STRING "What -march gets for host code; empty: the compiler's own default")
 set(ZEROTH_SANITIZE "" CACHE STRING "empty, address (with undefined) or thread")

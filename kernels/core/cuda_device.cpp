@@ -145,6 +145,12 @@ class CudaBackend final : public DeviceBackend {
     cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph));
   }
 
+  std::size_t cache_bytes(int device_index) const override {
+    int bytes = 0;
+    ZEROTH_CUDA_CHECK(cudaDeviceGetAttribute(&bytes, cudaDevAttrL2CacheSize, device_index));
+    return static_cast<std::size_t>(bytes);
+  }
+
  private:
   void finish(Stream stream) const {
     if (stream.synchronous) synchronize(stream);

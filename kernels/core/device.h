@@ -90,6 +90,9 @@ class DeviceBackend {
   /// Queues all work of the graph. Throws Error(runtime) on a stream that is being captured.
   virtual void launch_graph(void* graph, Stream stream) const = 0;
   virtual void destroy_graph(void* graph) const noexcept = 0;
+
+  /// Bytes of the last cache before memory; 0 where the system does not say. Measurements go through more than that.
+  virtual std::size_t cache_bytes(int device_index) const = 0;
 };
 
 /// Throws Error(runtime): `what` ("a read-back") was tried while work is captured.

@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -49,6 +51,11 @@ class HostBackend : public DeviceBackend {
   void queue_wait(Stream, void*) const override {}
   double milliseconds_between(void* begin, void* end) const override {
     return std::chrono::duration<double, std::milli>(*time_of(end) - *time_of(begin)).count();
+  }
+  std::size_t cache_bytes(int) const override {
+    for (const int level : {_SC_LEVEL4_CACHE_SIZE, _SC_LEVEL3_CACHE_SIZE, _SC_LEVEL2_CACHE_SIZE})
+      if (const long bytes = ::sysconf(level); bytes > 0) return static_cast<std::size_t>(bytes);
+    return 0;
   }
 
   std::string why_no_capture() const override {

@@ -193,8 +193,10 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   if (const cudaError_t status = trouble(); status != cudaSuccess) return failed(status);
   if (device < 0 || device >= static_cast<int>(state->machine.gpus.size()))
     return failed(cudaErrorInvalidDevice);
-  if (attribute != cudaDevAttrComputeCapabilityMajor) return failed(cudaErrorInvalidValue);
-  *value = state->machine.gpus[static_cast<std::size_t>(device)].major;
+  const cuda_mock::Gpu& gpu = state->machine.gpus[static_cast<std::size_t>(device)];
+  if (attribute != cudaDevAttrComputeCapabilityMajor && attribute != cudaDevAttrL2CacheSize)
+    return failed(cudaErrorInvalidValue);
+  *value = attribute == cudaDevAttrL2CacheSize ? gpu.l2_bytes : gpu.major;
   return cudaSuccess;
 }
 

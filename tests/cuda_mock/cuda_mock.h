@@ -15,6 +15,7 @@ struct Gpu {
   std::string name = "Mock GPU";
   int major = 9;
   std::size_t memory = std::size_t{1} << 30;
+  int l2_bytes = 4 << 20;
 };
 
 struct Machine {

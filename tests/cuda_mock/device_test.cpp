@@ -24,6 +24,13 @@ TEST_CASE("copies are in order and done only after a wait", "[device]") {
   CHECK(to == std::vector<std::int32_t>{1, 2, 3, 0});
 }
 
+TEST_CASE("a device says how large its last cache is", "[device]") {
+  cuda_mock::start({.gpus = {{}, {.l2_bytes = 12345}}});
+  const Context context({DeviceKind::cuda, 1});
+  CHECK(context.memory().cache_bytes(0) == 4 << 20);
+  CHECK(context.memory().cache_bytes(1) == 12345);
+}
+
 TEST_CASE("an error names expression, cause, file and line", "[device]") {
   cuda_mock::start();
   Context context(kCuda);

@@ -17,7 +17,7 @@
 #include "kernels/batch_norm/cudnn.h"
 #include "kernels/conv2d/cudnn.h"
 #include "models/problems.h"
-#include "tests/kernels/cases.h"
+#include "kernels/check/cases.h"
 
 using namespace zeroth;
 
@@ -103,7 +103,7 @@ class Table {
 
 bool check_convolutions(const cudnn::Target& target) {
   std::vector<Conv2dParams> problems = model_problems<Conv2dParams>();
-  problems.insert(problems.end(), testing::conv2d_problems().begin(), testing::conv2d_problems().end());
+  problems.insert(problems.end(), check::conv2d_problems().begin(), testing::conv2d_problems().end());
 
   Table table;
   for (Conv2dParams params : problems)

@@ -1,8 +1,8 @@
 #include <set>
 
+#include "kernels/check/cases.h"
 #include "models/problems.h"
 #include "tests/gpu/skip.h"
-#include "tests/kernels/cases.h"
 #include "tests/kernels/harness.h"
 
 using namespace zeroth;
@@ -23,8 +23,8 @@ std::vector<Problem> every_problem() {
     for (const ShortcutKind shortcut : {ShortcutKind::a, ShortcutKind::b}) {
       ResNetConfig config = resnet_config(model);
       config.shortcut = shortcut;
-      for (const auto& [problem, count] : problems_of(config, kBatch))
-        if (seen.insert(to_string(problem)).second) problems.push_back(problem);
+      for (const ProblemCount& counted : problems_of(config, kBatch))
+        if (seen.insert(to_string(counted.problem)).second) problems.push_back(counted.problem);
     }
   return problems;
 }
@@ -65,4 +65,7 @@ TEST_CASE("avg_pool agrees with the reference at every shape of every model", "[
 }
 TEST_CASE("linear agrees with the reference at every shape of every model", "[gpu]") {
   check_problems<LinearParams>();
+}
+TEST_CASE("softmax_cross_entropy agrees with the reference at every shape of every model", "[gpu]") {
+  check_problems<SoftmaxCrossEntropyParams>();
 }

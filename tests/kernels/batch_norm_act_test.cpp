@@ -1,6 +1,6 @@
 #include "kernels/batch_norm_act/batch_norm_act.h"
 
-#include "tests/kernels/cases.h"
+#include "kernels/check/cases.h"
 #include "tests/kernels/harness.h"
 
 using namespace zeroth;

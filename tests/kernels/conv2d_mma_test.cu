@@ -1,10 +1,10 @@
 #include <set>
 
+#include "kernels/check/cases.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/conv2d/mma.cuh"
 #include "kernels/conv2d_stats/conv2d_stats.h"
 #include "kernels/conv2d_stats/piece_statistics.cuh"
-#include "tests/kernels/cases.h"
 #include "tests/kernels/rows.h"
 
 namespace zeroth::ZEROTH_NATIVE {

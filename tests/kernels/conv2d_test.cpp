@@ -1,7 +1,7 @@
 #include "kernels/conv2d/conv2d.h"
 
 #include "kernels/conv2d/onednn.h"
-#include "tests/kernels/cases.h"
+#include "kernels/check/cases.h"
 #include "tests/kernels/harness.h"
 
 using namespace zeroth;

@@ -1,21 +1,15 @@
 #pragma once
 
-// Holds every row of an operation's table against its f64 reference, case by case. What a case is: see
-// kernel_case.h. What single tests are made of: see rows.h.
+// Holds every row of an operation's table against its f64 reference, case by case. What a case is, and how it
+// is held against the reference: see kernels/check/. What single tests are made of: see rows.h.
 
 #include <functional>
 #include <vector>
 
-#include "tests/kernels/kernel_case.h"
+#include "kernels/check/call.h"
 #include "tests/kernels/rows.h"
 
 namespace zeroth::testing {
-
-/// Operands before the call: inputs and inouts drawn, prepared and rounded to their dtypes; outputs empty.
-Values draw_operands(const KernelCase& call, DType storage);
-
-/// All operands after the reference ran in f64 on these.
-Values evaluate(const KernelCase& call, const Values& before);
 
 /// Runs the case on every row, on those of `devices` that are here, in f32, bf16 and f16, and checks:
 /// every output lies within its bound of the f64 reference on the same rounded inputs (outputs hold NaN

@@ -1,7 +1,7 @@
 #include "kernels/linear/linear.h"
 
 #include "kernels/linear/native.h"
-#include "tests/kernels/cases.h"
+#include "kernels/check/cases.h"
 #include "tests/kernels/harness.h"
 
 using namespace zeroth;

@@ -1,6 +1,6 @@
 #include "kernels/relu/relu.h"
 
-#include "tests/kernels/cases.h"
+#include "kernels/check/cases.h"
 #include "tests/kernels/harness.h"
 
 using namespace zeroth;

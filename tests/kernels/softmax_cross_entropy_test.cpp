@@ -1,5 +1,7 @@
 #include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
 
+#include "kernels/check/cases.h"
+#include "tests/kernels/harness.h"
 #include "tests/kernels/rows.h"
 
 using namespace zeroth;
@@ -340,4 +342,9 @@ TEST_CASE("softmax_cross_entropy refuses bad arguments", "[kernels][softmax_cros
                                        GradMode::overwrite);
       },
       "softmax_cross_entropy backward: dloss is missing");
+}
+
+TEST_CASE("softmax_cross_entropy keeps the bounds that its cases state", "[kernels][softmax_cross_entropy]") {
+  for (const Case& problem : kCases)
+    check_cases(cases_of(Params{problem.n, problem.k, problem.smoothing, DType::f32}));
 }

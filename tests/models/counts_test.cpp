@@ -97,7 +97,7 @@ TEST_CASE("the problems of a training step are those of the layers", "[models]")
       config.shortcut = shortcut;
       const ResNet net(config);
       std::int64_t multiply_adds = 0, norm_parameters = 0, joins = 0, pools = 0;
-      for (const auto& [problem, count] : problems_of(config, 7)) {
+      for (const auto& [problem, count, accumulating, first] : problems_of(config, 7)) {
         if (const auto* conv = std::get_if<Conv2dParams>(&problem))
           multiply_adds += count * conv->multiply_adds();
         else if (const auto* linear = std::get_if<LinearParams>(&problem))

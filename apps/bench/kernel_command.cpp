@@ -6,6 +6,7 @@
 
 #include "apps/bench/command.h"
 #include "apps/bench/kernel_report.h"
+#include "apps/did_you_mean.h"
 #include "apps/parse_value.h"
 #include "apps/session.h"
 #include "engine/ceilings.h"

@@ -185,6 +185,7 @@ void run_kernel_bench(Context& context, const KernelBenchOptions& options,
                       const std::function<void(const CallResult&)>& done) {
   const auto cache = static_cast<double>(context.memory().cache_bytes(context.device().index));
   const auto rotate = static_cast<std::size_t>(options.rotate >= 0.0 ? options.rotate : 2.0 * cache);
+  ReusedMemory memory(context);
   for (const BenchCall& bench : calls) {
     CallResult result{
         .operation = bench.call.operation,
@@ -217,7 +218,7 @@ void run_kernel_bench(Context& context, const KernelBenchOptions& options,
       for (RowResult& row : result.rows)
         if (row.fault.empty()) right.push_back(&row);
       if (context.device().kind != DeviceKind::simt && !right.empty()) {
-        Rotation operands(context, bench.call, options.dtype, expected.before, rotate);
+        Rotation operands(context, memory, bench.call, options.dtype, expected.before, rotate);
         result.rotated = operands.bytes();
         Timing(context, options, bench.call, operands).run(right);
       }

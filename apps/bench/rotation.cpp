@@ -29,11 +29,32 @@ std::vector<std::byte> element_bytes(DType dtype, std::int64_t elements, const s
 
 }  // namespace
 
-Rotation::Rotation(Context& context, const check::KernelCase& call, DType storage,
+Rotation::Rotation(Context& context, ReusedMemory& reused, const check::KernelCase& call, DType storage,
                    const check::Values& values, std::size_t bytes)
     : context_(context) {
+  place(reused, call, storage, bytes);
   const DeviceBackend& memory = context.memory();
-  const int device = context.device().index;
+  for (std::size_t i = 0; i < call.operands.size(); ++i) {
+    const check::OperandSpec& spec = call.operands[i];
+    const DType dtype = spec.dtype(storage);
+    const Buffer& buffer = buffers_[i];
+    if (spec.aliases < 0) {
+      const std::vector<std::byte> first = element_bytes(dtype, spec.shape.elements(), values[i]);
+      memory.copy_to_device(buffer.base, first.data(), first.size(), context.stream());
+      context.synchronize();
+      repeat_first(buffer);
+      if (buffer.pristine != nullptr)
+        memory.copy_on_device(buffer.pristine, buffer.base, buffer.stride, context.stream());
+    }
+    for (std::size_t set = 0; set < sets(); ++set)
+      views_[set][i] = spec.aliases >= 0
+                           ? views_[set][static_cast<std::size_t>(spec.aliases)]
+                           : TensorView(buffer.base + set % buffer.sets * buffer.stride, spec.shape, dtype);
+  }
+  context.synchronize();
+}
+
+void Rotation::place(ReusedMemory& reused, const check::KernelCase& call, DType storage, std::size_t bytes) {
   const auto stride_of = [&](const check::OperandSpec& spec) {
     const std::size_t size = static_cast<std::size_t>(spec.shape.elements()) * size_of(spec.dtype(storage));
     return (size + kAlignment - 1) / kAlignment * kAlignment;
@@ -43,58 +64,46 @@ Rotation::Rotation(Context& context, const check::KernelCase& call, DType storag
     if (spec.aliases < 0 && spec.role != check::Role::untouched) once += stride_of(spec);
   const std::size_t sets = std::max<std::size_t>((bytes + once) / std::max<std::size_t>(once, 1), 1);
   bytes_ = sets * once;
-
   views_.assign(sets, std::vector<TensorView>(call.operands.size()));
+
+  std::size_t total = kAlignment;
   for (std::size_t i = 0; i < call.operands.size(); ++i) {
     const check::OperandSpec& spec = call.operands[i];
-    const DType dtype = spec.dtype(storage);
-    std::byte* base = nullptr;
-    std::size_t stride = stride_of(spec);
-    if (spec.aliases < 0) {
-      // An operand that the call leaves alone needs a place, but no rotation.
-      const std::size_t copies = spec.role == check::Role::untouched ? 1 : sets;
-      const bool overwritten =
-          std::any_of(call.operands.begin(), call.operands.end(),
-                      [&](const auto& other) { return other.aliases == static_cast<int>(i); });
-      buffers_.push_back({DeviceMemory(memory, device, std::max(copies * stride, kAlignment)), stride, copies,
-                          read_before(spec.role) && (overwritten || spec.written())});
-      const Buffer& buffer = buffers_.back();
-      base = static_cast<std::byte*>(buffer.memory.data());
-      const std::vector<std::byte> first = element_bytes(dtype, spec.shape.elements(), values[i]);
-      memory.copy_to_device(base, first.data(), first.size(), context.stream());
-      context.synchronize();
-      repeat_first(buffer);
-      if (buffer.refreshed) {
-        pristine_.emplace_back(memory, device, std::max(stride, kAlignment));
-        memory.copy_on_device(pristine_.back().data(), base, stride, context.stream());
-      }
-      if (copies == 1) stride = 0;
-    }
-    for (std::size_t set = 0; set < sets; ++set)
-      views_[set][i] = spec.aliases < 0 ? TensorView(base + set * stride, spec.shape, dtype)
-                                        : views_[set][static_cast<std::size_t>(spec.aliases)];
+    const bool overwritten = std::any_of(call.operands.begin(), call.operands.end(), [&](const auto& other) {
+      return other.aliases == static_cast<int>(i);
+    });
+    Buffer buffer{nullptr, nullptr, stride_of(spec), sets,
+                  spec.aliases < 0 && read_before(spec.role) && (overwritten || spec.written())};
+    // An operand that the call leaves alone needs a place, but no rotation; one that aliases another, none.
+    if (spec.role == check::Role::untouched) buffer.sets = 1;
+    if (spec.aliases >= 0) buffer.sets = 0;
+    total += (buffer.sets + (buffer.refreshed ? 1 : 0)) * buffer.stride;
+    buffers_.push_back(buffer);
   }
-  context.synchronize();
+  std::byte* next = reused.at_least(total);
+  for (Buffer& buffer : buffers_) {
+    buffer.base = next;
+    next += buffer.sets * buffer.stride;
+    if (!buffer.refreshed) continue;
+    buffer.pristine = next;
+    next += buffer.stride;
+  }
 }
 
 void Rotation::repeat_first(const Buffer& buffer) const {
-  auto* base = static_cast<std::byte*>(buffer.memory.data());
   for (std::size_t done = 1; done < buffer.sets;) {
     const std::size_t more = std::min(done, buffer.sets - done);
-    context_.memory().copy_on_device(base + done * buffer.stride, base, more * buffer.stride,
+    context_.memory().copy_on_device(buffer.base + done * buffer.stride, buffer.base, more * buffer.stride,
                                      context_.stream());
     done += more;
   }
 }
 
 void Rotation::refresh() {
-  auto pristine = pristine_.begin();
   for (const Buffer& buffer : buffers_) {
     if (!buffer.refreshed) continue;
-    context_.memory().copy_on_device(buffer.memory.data(), pristine->data(), buffer.stride,
-                                     context_.stream());
+    context_.memory().copy_on_device(buffer.base, buffer.pristine, buffer.stride, context_.stream());
     repeat_first(buffer);
-    ++pristine;
   }
   context_.synchronize();
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <vector>
 
 #include "kernels/check/kernel_case.h"
@@ -8,15 +9,30 @@
 
 namespace zeroth::app {
 
+/// Device memory that is kept from one use to the next: taking and returning much of it takes longer than
+/// many measurements.
+class ReusedMemory {
+ public:
+  explicit ReusedMemory(Context& context) : context_(context) {}
+
+  /// At least so many bytes, 256-byte aligned, valid until the next call.
+  std::byte* at_least(std::size_t bytes);
+
+ private:
+  Context& context_;
+  std::optional<DeviceMemory> memory_;
+  std::size_t bytes_ = 0;
+};
+
 /// Operands of a call, many times over, so that calls that follow one another find theirs in memory and not
 /// in a cache.
 class Rotation {
  public:
-  /// Sets of operands of `bytes` in all, at least one set. Inputs repeat `values`, which are those of a call
-  /// whose operands have the same shapes or fewer pictures. Throws Error(runtime) where memory does not
-  /// suffice.
-  Rotation(Context& context, const check::KernelCase& call, DType storage, const check::Values& values,
-           std::size_t bytes);
+  /// Sets of operands of `bytes` in all, at least one set, in memory that is not used otherwise meanwhile.
+  /// Inputs repeat `values`, which are those of a call whose operands have the same shapes or fewer pictures.
+  /// Throws Error(runtime) where memory does not suffice.
+  Rotation(Context& context, ReusedMemory& memory, const check::KernelCase& call, DType storage,
+           const check::Values& values, std::size_t bytes);
 
   std::size_t sets() const { return views_.size(); }
   std::size_t bytes() const { return bytes_; }
@@ -29,15 +45,16 @@ class Rotation {
  private:
   /// One operand of all sets.
   struct Buffer {
-    DeviceMemory memory;
+    std::byte* base;
+    std::byte* pristine;  ///< its first values, where it is refreshed
     std::size_t stride, sets;
     bool refreshed;
   };
+  void place(ReusedMemory& reused, const check::KernelCase& call, DType storage, std::size_t bytes);
   void repeat_first(const Buffer& buffer) const;
 
   Context& context_;
-  std::vector<Buffer> buffers_;         // those that are their own memory
-  std::vector<DeviceMemory> pristine_;  // first values of those that are refreshed, in their order
+  std::vector<Buffer> buffers_;  // of every operand
   std::vector<std::vector<TensorView>> views_;
   std::size_t bytes_ = 0;
 };

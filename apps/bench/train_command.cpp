@@ -15,7 +15,7 @@ namespace zeroth::app {
 namespace {
 
 struct TrainFlags {
-  std::string steps = "10", rounds = "7", warmup = "3", plot;
+  std::string steps = "10", windows = "7", warmup = "5", plot;
   bool json = false;
 };
 
@@ -30,9 +30,10 @@ std::string workload_text(const TrainOptions& options, const Context& context) {
 std::string result_text(const std::string& workload, const TrainBenchOptions& options,
                         const TrainBenchResult& r) {
   std::string text = workload + "\n";
-  text += fmt::format("images/s        {:.1f} (quartiles {:.1f} - {:.1f}), {} rounds of {} steps\n",
-                      r.spread.median, r.spread.low, r.spread.high, options.rounds, options.steps);
-  text += fmt::format("step            {:.2f} ms, {:.0f} calls of operations\n", r.step_ms.median, r.calls());
+  text += fmt::format("images/s        {:.1f} (quartiles {:.1f} - {:.1f}), {} windows of {} steps\n",
+                      r.spread.median, r.spread.low, r.spread.high, options.windows, options.steps);
+  text += fmt::format("step            {:.2f} ms, {:.0f} calls of operations, {}{}\n", r.step_ms.median,
+                      r.calls(), r.step_mode, r.step_notice.empty() ? "" : " (" + r.step_notice + ")");
   const StepFloor& floor = r.floor;
   text += fmt::format(
       "memory floor    {:.2f} ms: {:.1f} MB at {:.1f} GB/s, the measured copy; the step is at {}\n",
@@ -45,7 +46,7 @@ std::string result_text(const std::string& workload, const TrainBenchOptions& op
   text += fmt::format("peak memory     {:.1f} MB, the resident pictures included\n",
                       static_cast<double>(r.peak_bytes) / 1e6);
   text += fmt::format(
-      "\nwhere a step's {:.2f} ms go, seen in a pass of its own\n  {:<34}{:<10}{:>6}{:>11}{:>8}\n",
+      "\nwhere a step's {:.2f} ms go, seen in an eager pass of its own\n  {:<34}{:<10}{:>6}{:>11}{:>8}\n",
       r.observed_ms, "operation", "row", "calls", "ms", "share");
   double rest = r.observed_ms;
   const auto line = [&](const std::string& name, const std::string& row, const std::string& calls,
@@ -74,7 +75,8 @@ std::string result_json(const TrainBenchOptions& options, const Context& context
   json["images_per_second"] = r.spread.median;
   json["images_per_second_low"] = r.spread.low;
   json["images_per_second_high"] = r.spread.high;
-  json["rounds"] = r.images_per_second;
+  json["windows"] = r.images_per_second;
+  json["step_mode"] = r.step_mode;
   json["step_ms"] = r.step_ms.median;
   json["copy_bytes_per_second"] = r.ceilings.copy;
   json["matrix_flops_per_second"] = r.ceilings.matrix;
@@ -111,7 +113,8 @@ plot::Drawing chart(const std::string& workload, const TrainBenchResult& r) {
       rows.push_back(operation.row);
       bars.legend.emplace_back(operation.row, plot::palette(index));
     }
-    add(operation.operation, operation.ms, fmt::format("{:.0f} calls, ", operation.calls),
+    add(operation.operation, operation.ms,
+        fmt::format("{:.0f} call{}, ", operation.calls, operation.calls < 1.5 ? "" : "s"),
         plot::palette(index));
     rest -= operation.ms;
   }
@@ -125,7 +128,7 @@ int bench_train(const Said& said, const TrainFlags& flags) {
         flag, text, [&](const std::string& value) { return parse_integer(value, least, 1'000'000); }));
   };
   TrainBenchOptions options{resolve(said), count("--warmup", flags.warmup, 1),
-                            count("--rounds", flags.rounds, 1), count("--steps", flags.steps, 1)};
+                            count("--windows", flags.windows, 1), count("--steps", flags.steps, 1)};
   if (!flags.plot.empty()) flag_path("--plot", flags.plot);
   const std::unique_ptr<Context> context = make_context(options.training);
   if (context->device().kind == DeviceKind::simt)
@@ -147,16 +150,19 @@ void add_bench_train_command(CLI::App& bench, Action& action) {
                   "zeroth bench train --model rezero-resnet56 --batch-size 1024\n"
                   "docs/benchmarking.md says what is measured, and against which floor.",
                   action, [flags, settings] { return bench_train((*settings)->said(), *flags); });
-  command.add_option("--steps", flags->steps, "steps in a round [" + flags->steps + "]")->type_name("N");
-  command.add_option("--rounds", flags->rounds, "[" + flags->rounds + "]")->type_name("N");
-  command.add_option("--warmup", flags->warmup, "steps before the first round [" + flags->warmup + "]")
+  command.add_option("--steps", flags->steps, "steps in a window [" + flags->steps + "]")->type_name("N");
+  command
+      .add_option("--windows", flags->windows,
+                  "windows of steps, whose median counts [" + flags->windows + "]")
+      ->type_name("N");
+  command.add_option("--warmup", flags->warmup, "steps before the first window [" + flags->warmup + "]")
       ->type_name("N");
   command.add_flag("--json", flags->json, "print the result as JSON");
   command.add_option("--plot", flags->plot, "draw where a step's time goes, as .png or .svg")
       ->type_name("FILE");
   *settings = std::make_unique<SettingFlags>(
       command, std::vector<std::string>{"model", "residual", "shortcut", "augment", "batch_size", "optimizer",
-                                        "device", "amp", "threads", "deterministic", "tf32", "impl"});
+                                        "device", "amp", "threads", "deterministic", "tf32", "impl", "step"});
 }
 
 }  // namespace zeroth::app

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <map>
+#include <optional>
 
 #include "apps/session.h"
 #include "data/order.h"
@@ -122,14 +123,15 @@ TrainBenchResult run_train_bench(Context& context, const TrainBenchOptions& opti
   const std::unique_ptr<ResNet> network = make_network(context, training, kClasses, kSide, kSide, kChannels);
   const std::int64_t pictures = std::max(kPictures, training.batch_size);
   const Normalisation normalisation{{0.5f, 0.5f, 0.5f}, {0.3f, 0.3f, 0.3f}};
-  Trainer trainer(context, *network, random_pictures(context, pictures),
-                  trainer_config(training, normalisation),
-                  [&](std::uint32_t epoch) { return epoch_order(0, epoch, pictures); });
+  const PictureSet resident = random_pictures(context, pictures);
+  TrainerConfig config = trainer_config(training, normalisation);
+  const auto order = [&](std::uint32_t epoch) { return epoch_order(0, epoch, pictures); };
+  std::optional<Trainer> trainer(std::in_place, context, *network, resident, config, order);
   context.allocator().reset_peak();
-  time_steps(context, trainer, options.warmup);
+  time_steps(context, *trainer, options.warmup);
   std::vector<double> step_ms;
-  for (int round = 0; round < options.rounds; ++round) {
-    step_ms.push_back(time_steps(context, trainer, options.steps) / options.steps);
+  for (int window = 0; window < options.windows; ++window) {
+    step_ms.push_back(time_steps(context, *trainer, options.steps) / options.steps);
     result.images_per_second.push_back(1e3 * static_cast<double>(training.batch_size) / step_ms.back());
   }
   result.spread = spread_of(result.images_per_second);
@@ -137,8 +139,15 @@ TrainBenchResult run_train_bench(Context& context, const TrainBenchOptions& opti
   result.peak_bytes = context.allocator().peak_bytes();
   result.floor = floor_of(network->config(), training.batch_size, training.amp, network->store().count(),
                           training.optimizer, result.ceilings);
+  result.step_mode = name_of(trainer->step_mode());
+  result.step_notice = trainer->step_notice();
+  // A step that was captured is one piece of work, within which nothing can be marked.
+  trainer.reset();
+  config.step_mode = StepMode::eager;
+  trainer.emplace(context, *network, resident, config, order);
+  time_steps(context, *trainer, 1);
   OperationClock clock(context);
-  result.observed_ms = time_steps(context, trainer, kObservedSteps) / kObservedSteps;
+  result.observed_ms = time_steps(context, *trainer, kObservedSteps) / kObservedSteps;
   result.operations = clock.times(kObservedSteps);
   return result;
 }

@@ -10,7 +10,7 @@ namespace zeroth::app {
 
 struct TrainBenchOptions {
   TrainOptions training;
-  int warmup = 3, rounds = 7, steps = 10;  ///< steps: in a round
+  int warmup = 5, windows = 7, steps = 10;  ///< steps: in a window
 };
 
 /// One operation and row in a training step.
@@ -31,12 +31,13 @@ struct StepFloor {
 
 struct TrainBenchResult {
   Ceilings ceilings;
-  std::vector<double> images_per_second;  ///< of each round
+  std::vector<double> images_per_second;  ///< of each window
   Spread spread;                          ///< of these
   Spread step_ms;
-  std::size_t peak_bytes = 0;  ///< from the context's allocator, the resident pictures included
+  std::string step_mode, step_notice;  ///< how steps were queued, and why not as asked
+  std::size_t peak_bytes = 0;          ///< from the context's allocator, the resident pictures included
   StepFloor floor;
-  std::vector<OperationTime> operations;  ///< from a pass of its own, longest first
+  std::vector<OperationTime> operations;  ///< from a pass of its own, step by step, longest first
   double observed_ms = 0.0;               ///< a step of that pass
   double calls() const;                   ///< of operations, in a step
 };

@@ -178,7 +178,7 @@ class Labels {
   void put(Point at, const std::string& text) {
     constexpr double kSize = 11.0, kNear = 9.0;
     const double width = text_width(text, kSize), height = capital_height(kSize) + 5.0;
-    for (const double far : {kNear, 20.0, 34.0, 50.0, 70.0})
+    for (const double far : {kNear, 20.0, 34.0, 50.0, 70.0, 95.0, 125.0, 160.0})
       for (const auto& [dx, dy] : std::initializer_list<std::array<double, 2>>{
                {1, 0}, {0.8, -0.8}, {0.8, 0.8}, {-1, 0}, {-0.8, -0.8}, {-0.8, 0.8}, {0, -1}, {0, 1}}) {
         const Point foot{at.x + dx * far, at.y + dy * far};

@@ -17,7 +17,7 @@ from workplace import Workplace
 KERNELS = ["bench", "kernels", "--device", "cpu", "--threads", "1", "--shapes", "rezero-resnet8@4", "--min-time", "1",
            "--rounds", "3", "--rotate", "1"]
 TRAIN = ["bench", "train", "--device", "cpu", "--threads", "1", "--model", "rezero-resnet8", "--batch-size", "4",
-         "--steps", "1", "--rounds", "3", "--warmup", "1"]
+         "--steps", "1", "--windows", "3", "--warmup", "3"]
 
 
 def pixels(path):
@@ -111,15 +111,16 @@ class Training(Workplace):
     def test_the_report(self):
         text = self.run_program(*TRAIN).stdout
         for word in ("rezero-resnet8, batch 4, f32, cpu (1 threads", "images/s  ", "memory floor", "roofline floor",
-                     "peak memory", "seen in a pass of its own", "conv2d_backward_weight", "between operations"):
+                     "peak memory", "seen in an eager pass of its own", "conv2d_backward_weight", "between operations"):
             self.assertIn(word, text)
 
     def test_json_and_chart(self):
         result = json.loads(self.run_program(*TRAIN, "--amp", "bf16", "--json", "--plot", self.path("step.png")).stdout)
         self.assertEqual((result["model"], result["dtype"], result["batch_size"]), ("rezero-resnet8", "bf16", 4))
-        self.assertEqual(len(result["rounds"]), 3)
-        self.assertTrue(all(rate > 0 for rate in result["rounds"]))
-        self.assertEqual(result["images_per_second"], sorted(result["rounds"])[1])
+        self.assertEqual(len(result["windows"]), 3)
+        self.assertTrue(all(rate > 0 for rate in result["windows"]))
+        self.assertEqual(result["images_per_second"], sorted(result["windows"])[1])
+        self.assertEqual(result["step_mode"], "planned")
         calls = {line["operation"]: line["calls"] for line in result["operations"]}
         self.assertEqual(round(calls["conv2d_forward"]), 9)
         self.assertEqual(round(calls["conv2d_backward_data"]), 8)

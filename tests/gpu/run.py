@@ -164,7 +164,7 @@ class Runner:
     def training(self):
         zeroth = self.program("apps/zeroth")
         notes = []
-        for amp in ("off", "bf16"):
+        for amp in ("off", "bf16", "fp16"):
             common = ["--device", "cuda", "--amp", amp, "--epochs", "3", "--batch-size", "128", "--data", "generated"]
             whole, broken = self.out / f"whole-{amp}", self.out / f"broken-{amp}"
             for folder in (whole, broken):

@@ -23,10 +23,10 @@ def spin():
 def step_times(options):
     """Milliseconds of each step."""
     command = [options.zeroth, "bench", "train", "--json", "--device", "cpu", "--model", options.model]
-    command += ["--threads", options.threads, "--steps", 1, "--rounds", options.steps]
+    command += ["--threads", options.threads, "--steps", 1, "--windows", options.steps]
     command = [str(word) for word in command]
     done = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-    return [1e3 * done["batch_size"] / rate for rate in done["rounds"]]
+    return [1e3 * done["batch_size"] / rate for rate in done["windows"]]
 
 
 def main():

@@ -72,7 +72,7 @@ def machine(device):
 
 def row(model, batch_size, dtype, results):
     """A line of the table: images/s of each contender, and zeroth's ratio to each other one."""
-    medians = {name: statistics.median(sum((r["rounds"] for r in runs), [])) for name, runs in results.items()}
+    medians = {name: statistics.median(sum((r["windows"] for r in runs), [])) for name, runs in results.items()}
     cells = [model, str(batch_size), dtype, *(f"{rate:.0f}" for rate in medians.values())]
     for name, runs in list(results.items())[1:]:
         each = [a["images_per_second"] / b["images_per_second"] for a, b in zip(results["zeroth"], runs)]
@@ -110,14 +110,14 @@ def main():
                 commands = contenders(options, model)
                 results = {name: [] for name in commands}
                 numbers = {"--model": model, "--batch-size": batch_size, "--device": options.device,
-                           "--threads": options.threads, "--steps": options.steps, "--rounds": options.windows}
+                           "--threads": options.threads, "--steps": options.steps, "--windows": options.windows}
                 for turn in range(options.rounds):
                     names = list(commands)
                     names = names[turn % len(names):] + names[:turn % len(names)]
                     for name in names:
                         results[name].append(run(commands[name](dtype), numbers, environment))
                         print(f"round {turn + 1}, {model}, batch {batch_size}, {dtype}, {name}: "
-                              f"{[round(rate) for rate in results[name][-1]['rounds']]}", file=sys.stderr)
+                              f"{results[name][-1]['windows']}", file=sys.stderr)
                 if header is None:
                     header = ["model", "batch", "storage", *commands]
                     header += [f"zeroth / {name} (range)" for name in list(commands)[1:]]

@@ -1,4 +1,4 @@
-"""Training speed of PyTorch on the workload of `zeroth bench train`: images/s, median over rounds.
+"""Training speed of PyTorch on the workload of `zeroth bench train`: images/s, median over windows.
 
 A step is forward, cross entropy, backward and SGD with momentum and weight decay, on one batch whose pictures
 lie in memory. --input full also gathers the batch from a resident uint8 data set, flips, crops and normalises
@@ -125,13 +125,13 @@ def make_step(options):
     return replay, time.perf_counter() - begin
 
 
-def rounds(step, options):
-    """images/s of each round."""
+def windows(step, options):
+    """images/s of each window."""
     wait = torch.cuda.synchronize if options.device.startswith("cuda") else lambda: None
     for _ in range(options.warmup):
         step()
     rates = []
-    for _ in range(options.rounds):
+    for _ in range(options.windows):
         wait()
         begin = time.perf_counter()
         for _ in range(options.steps):
@@ -170,14 +170,14 @@ def main():
     parser.add_argument("--input", choices=("full", "ready"), default="full")
     parser.add_argument("--pictures", type=int, default=10000, help="size of the data set")
     parser.add_argument("--warmup", type=int, default=5, help="steps that are not timed")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=10, help="steps in a round")
+    parser.add_argument("--windows", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=10, help="steps in a window")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = options.tf32
     torch.backends.cudnn.benchmark = True
     step, seconds = make_step(options)
-    rates = rounds(step, options)
+    rates = windows(step, options)
     print(json.dumps({
         "system": f"PyTorch {torch.__version__}",
         "mode": options.mode + (" max-autotune" if options.autotune else ""),
@@ -188,7 +188,7 @@ def main():
         "threads": options.threads,
         "input": options.input,
         "images_per_second": round(statistics.median(rates), 1),
-        "rounds": [round(rate, 1) for rate in rates],
+        "windows": [round(rate, 1) for rate in rates],
         "first_step_seconds": round(seconds, 2),
         **memory(options),
     }))

@@ -32,7 +32,9 @@ using namespace winograd;
 constexpr std::int64_t kTilePoints = kPoints * kPoints;
 constexpr std::int64_t kMaxChannels = 128;  // beyond, the transformed filters outgrow the cache
 constexpr std::int64_t kMaxGradientParts = 8;
-constexpr std::int64_t kFewChannels = 64;
+// Below these, transforms cost what they save, and the plain sum is more accurate; the filters' gradient,
+// whose transforms back are few, pays always. Processors that multiply pairs of bf16 do the plain sum faster.
+constexpr std::int64_t kFewest = 32, kFewestAgainstPairs = 64;
 
 /// Sums that a matrix product keeps in registers, in lanes.
 #ifdef __AVX512F__
@@ -258,10 +260,9 @@ bool supports(const Conv2dParams& params, Conv2dPass pass) {
   const bool fits = params.n > 0 && params.r == kTaps && params.s == kTaps && params.stride == 1 &&
                     params.padding == 1 && params.c % kLane == 0 && params.k % kLane == 0 &&
                     params.c <= kMaxChannels && params.k <= kMaxChannels;
-  // Processors that multiply pairs of bf16 do the plain sum of few channels faster, but for the filters'
-  // gradient.
-  const bool pays = params.dtype != DType::bf16 || pass == Conv2dPass::backward_weight ||
-                    std::min(params.c, params.k) >= kFewChannels || !onednn_has_bf16();
+  const std::int64_t fewest =
+      params.dtype == DType::bf16 && onednn_has_bf16() ? kFewestAgainstPairs : kFewest;
+  const bool pays = pass == Conv2dPass::backward_weight || std::min(params.c, params.k) >= fewest;
   return fits && pays && params.dtype != DType::f64;
 }
 

@@ -11,6 +11,7 @@
 #include "apps/command_line.h"
 #include "apps/cuda_info.h"
 #include "apps/help_format.h"
+#include "apps/memory_use.h"
 #include "apps/model_table.h"
 #include "apps/processor.h"
 #include "apps/recipes.h"
@@ -125,7 +126,12 @@ int show_machine(bool json) {
   return 0;
 }
 
-int show_model(const TrainOptions& options, bool json) {
+int show_model(const TrainOptions& options, bool json, bool memory) {
+  if (memory) {
+    const MemoryUse use = predict_memory_use(options);
+    print_result(json ? memory_json(options, use) : memory_text(options, use));
+    return 0;
+  }
   const ResNet network(network_config(options));
   const int moments = options.optimizer == OptimizerKind::sgd ? 1 : 2;
   print_result(json ? model_json(network, options.batch_size, moments)
@@ -133,13 +139,17 @@ int show_model(const TrainOptions& options, bool json) {
   return 0;
 }
 
-int show(const Said& said, bool json) {
+int show(const Said& said, bool json, bool memory) {
   TrainOptions options;
   for (const auto* layer : {&said.environment, &said.command_line})
     for (const Assignment& assignment : *layer) assign(options, assignment);
+  for (const Assignment& assignment : said.command_line)
+    if (assignment.setting->key == "amp" && !memory)
+      fail(ErrorKind::usage, fmt::format("{} needs --memory: the layer table is for f32", assignment.source));
   // Only a model that was asked for on the command line has a table; flags about a model alone are a slip.
   for (const Assignment& assignment : said.command_line)
-    if (assignment.setting->key == "model") return show_model(options, json);
+    if (assignment.setting->key == "model") return show_model(options, json, memory);
+  if (memory) fail(ErrorKind::usage, "--memory needs --model");
   for (const Assignment& assignment : said.command_line)
     fail(ErrorKind::usage, fmt::format("{} needs --model", assignment.source));
   return show_machine(json);
@@ -155,13 +165,16 @@ std::string version_text() {
 
 void add_info_command(CLI::App& program, Action& action) {
   auto flags = std::make_shared<std::unique_ptr<SettingFlags>>();
-  auto json = std::make_shared<bool>(false);
-  CLI::App& command = add_command(program, "info",
-                                  "This machine: build, devices, data, operations; or the layers of a model.",
-                                  "zeroth info\n  zeroth info --model rezero-resnet56", action,
-                                  [flags, json] { return show((*flags)->said(), *json); });
+  auto json = std::make_shared<bool>(false), memory = std::make_shared<bool>(false);
+  CLI::App& command = add_command(
+      program, "info", "This machine: build, devices, data, operations; or the layers of a model.",
+      "zeroth info\n  zeroth info --model rezero-resnet56\n"
+      "  zeroth info --model resnet110 --batch-size 512 --amp bf16 --memory",
+      action, [flags, json, memory] { return show((*flags)->said(), *json, *memory); });
   *flags = std::make_unique<SettingFlags>(
-      command, std::vector<std::string>{"model", "residual", "shortcut", "batch_size", "optimizer"});
+      command, std::vector<std::string>{"model", "residual", "shortcut", "batch_size", "optimizer", "amp"});
+  command.add_flag("--memory", *memory,
+                   "the memory that a training of the model takes on a GPU, by a dry run");
   command.add_flag("--json", *json, "print it as JSON");
 }
 

@@ -20,16 +20,15 @@ class HostBackend : public DeviceBackend {
   Stream create_stream(int) const override { return {}; }
   void destroy_stream(Stream) const noexcept override {}
   void synchronize(Stream) const override {}
-  void* allocate(int, std::size_t bytes) const override {
+  void* allocate(int, std::size_t bytes) const override { return host_memory(bytes); }
+  static void* host_memory(std::size_t bytes) {
     void* data = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
     if (data == nullptr)
       throw OutOfMemory("out of host memory: " + std::to_string(bytes) + " bytes were asked for");
     return data;
   }
   void release(int, void* data) const noexcept override { std::free(data); }
-  void* allocate_pinned(int device_index, std::size_t bytes) const override {
-    return allocate(device_index, bytes);
-  }
+  void* allocate_pinned(int, std::size_t bytes) const override { return host_memory(bytes); }
   void release_pinned(void* data) const noexcept override { std::free(data); }
   void fill_zero(void* data, std::size_t bytes, Stream) const override {
     if (bytes > 0) std::memset(data, 0, bytes);
@@ -92,10 +91,12 @@ class SimtBackend final : public HostBackend {
 
   void* allocate(int device_index, std::size_t bytes) const override {
     simt::WorkQueue::refuse_in_capture("an allocation");
+    if (simt::DryRun::active()) return simt::DryRun::reserve(bytes);
     return HostBackend::allocate(device_index, bytes);
   }
   void release(int device_index, void* data) const noexcept override {
     simt::WorkQueue::spoil_capture("a release of memory");
+    if (simt::DryRun::active()) return simt::DryRun::give_back(data);
     HostBackend::release(device_index, data);
   }
 

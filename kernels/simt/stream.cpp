@@ -1,5 +1,10 @@
 #include "kernels/simt/stream.h"
 
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
 #include <utility>
 
 #include "kernels/core/device.h"
@@ -20,12 +25,44 @@ namespace {
 // Of this thread: its one capture, and how many there have been.
 thread_local Capture* active = nullptr;
 thread_local std::uint64_t captures = 0;
+// The blocks that this thread's dry run has reserved; null without one.
+thread_local std::unique_ptr<std::map<void*, std::size_t>> reserved;
 
 [[noreturn]] void refuse(const char* why) {
   fail(ErrorKind::runtime, std::string("simt: ") + why);
 }
 
 }  // namespace
+
+DryRun::DryRun() {
+  require(!active(), "a dry run begins in a dry run");
+  reserved = std::make_unique<std::map<void*, std::size_t>>();
+}
+
+DryRun::~DryRun() {
+  for (const auto& [data, bytes] : *reserved) ::munmap(data, bytes);
+  reserved.reset();
+}
+
+bool DryRun::active() {
+  return reserved != nullptr;
+}
+
+void* DryRun::reserve(std::size_t bytes) {
+  const std::size_t size = std::max<std::size_t>(bytes, 1);
+  void* data = ::mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (data == MAP_FAILED)
+    throw OutOfMemory("out of address space: " + std::to_string(bytes) + " bytes were asked for");
+  reserved->emplace(data, size);
+  return data;
+}
+
+void DryRun::give_back(void* data) noexcept {
+  const auto found = reserved->find(data);
+  if (found == reserved->end()) return;
+  ::munmap(data, found->second);
+  reserved->erase(found);
+}
 
 void WorkQueue::pass_on(Work work) {
   if (capture_)
@@ -35,6 +72,7 @@ void WorkQueue::pass_on(Work work) {
 }
 
 void WorkQueue::add(Work work) {
+  if (DryRun::active()) return;
   ++queued_;
   if (side_)
     put_off_.push_back(std::move(work));

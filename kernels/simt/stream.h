@@ -17,6 +17,23 @@ using Work = std::function<void()>;
 class WorkQueue;
 struct Capture;
 
+/// While one lives, this thread's simt devices compute nothing: what is queued is forgotten, and device
+/// memory is address space that nobody may touch, so that there is as much of it as is asked for. All that
+/// goes on is bookkeeping: what a training would allocate is learned without training. Make it before the
+/// Context, so that it goes last.
+class DryRun {
+ public:
+  DryRun();
+  ~DryRun();
+  DryRun(const DryRun&) = delete;
+  DryRun& operator=(const DryRun&) = delete;
+
+  static bool active();
+  /// Throws OutOfMemory where the address space has no such room.
+  static void* reserve(std::size_t bytes);
+  static void give_back(void* data) noexcept;
+};
+
 /// Work that was captured, in an order in which it may run.
 struct Graph {
   std::vector<Work> work;
@@ -41,7 +58,7 @@ class WorkQueue : public std::enable_shared_from_this<WorkQueue> {
   static WorkQueue& of(void* handle) { return **static_cast<std::shared_ptr<WorkQueue>*>(handle); }
 
   /// Whether work may run without being queued.
-  bool immediate() const { return !side_ && capture_ == nullptr; }
+  bool immediate() const { return !side_ && capture_ == nullptr && !DryRun::active(); }
   bool capturing() const { return capture_ != nullptr; }
   void add(Work work);
   /// The host waits for everything.

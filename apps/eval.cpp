@@ -67,11 +67,13 @@ int evaluate_checkpoint(const Said& said, const std::string& run_or_checkpoint, 
   options.threads = machine.threads;
   options.deterministic = machine.deterministic;
   options.tf32 = machine.tf32;
+  options.cudnn_plans = machine.cudnn_plans;
   options.impl = machine.impl;
   for (const auto* layer : {&said.environment, &said.command_line})
     for (const Assignment& assignment : *layer) assign(options, assignment);
 
   const std::unique_ptr<Context> context = make_context(options);
+  time_plans(*context, options, nullptr);
   const Dataset dataset = choose_data(options).dataset;
   if (!options.quiet) say(fmt::format("evaluating {} on the test set of {}", path, label_of(dataset)));
   const Pictures& test = dataset.test;
@@ -106,8 +108,8 @@ void add_eval_command(CLI::App& program, Action& action) {
       ->type_name("RUN|CHECKPOINT")
       ->required();
   *flags = std::make_unique<SettingFlags>(
-      command, std::vector<std::string>{"data", "device", "threads", "deterministic", "tf32", "sync_launches",
-                                        "impl", "quiet"});
+      command, std::vector<std::string>{"data", "device", "threads", "deterministic", "tf32", "cudnn_plans",
+                                        "sync_launches", "impl", "quiet"});
   command.add_flag("--json", *json, "print the result as JSON");
 }
 

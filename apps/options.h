@@ -20,6 +20,12 @@ namespace zeroth::app {
 /// What happens at a step whose gradients are not finite, where no dynamic loss scale takes care of it.
 enum class OnNonfinite : std::uint8_t { stop, skip };
 
+/// Which of cuDNN's plans for a convolution is taken.
+enum class CudnnPlans : std::uint8_t {
+  heuristic,  ///< the one that cuDNN holds to be best
+  timed       ///< the fastest, timed where none was before; with --deterministic as heuristic
+};
+
 /// Everything a training is told: the resolved configuration. The table of settings below gives each member
 /// its flag, key, environment variable, range and help.
 struct TrainOptions {
@@ -70,6 +76,7 @@ struct TrainOptions {
   std::optional<std::int64_t> threads;
   bool deterministic = false, sync_launches = false;
   bool tf32 = false;
+  CudnnPlans cudnn_plans = CudnnPlans::timed;
   std::optional<StepMode> step;  ///< unset: by the device
   std::vector<std::string> impl;
 

@@ -106,7 +106,7 @@ TrainOptions resolve_resumed(const Said& said, const TrainOptions& began) {
 
 std::vector<std::string> changes_of_bits(const TrainOptions& began, const TrainOptions& now) {
   std::vector<std::string> lines;
-  for (const char* key : {"threads", "tf32", "impl"}) {
+  for (const char* key : {"threads", "tf32", "cudnn_plans", "impl"}) {
     const Setting& setting = *find_setting(key);
     const auto text = [&](const TrainOptions& options) {
       const std::string value = setting.print(options);

@@ -123,7 +123,7 @@ bool RunFolder::is_free() const {
     std::error_code ignored;  // of what cannot be looked into nothing is said, and it is no free place
     const fs::path name = entry->path().filename();
     const bool ours = name == RunLock::kFile || name == "config.toml" || name == "log.jsonl" ||
-                      name == "summary.csv" ||
+                      name == "summary.csv" || name == plans().filename() ||
                       (entry->path() == checkpoints() && fs::is_empty(checkpoints(), ignored));
     if (!ours) return false;
   }

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 
+#include "apps/command_line.h"
 #include "data/lookup.h"
+#include "engine/plan_file.h"
 #include "kernels/operations.h"
 
 namespace zeroth::app {
@@ -60,6 +62,16 @@ std::unique_ptr<Context> make_context(const TrainOptions& options) {
   for (const std::string& assignment : options.impl) context->choose_implementation(assignment);
   check_implementations(*context);
   return context;
+}
+
+void time_plans(Context& context, const TrainOptions& options, const RunFolder* run) {
+  if (context.device().kind != DeviceKind::cuda || options.deterministic ||
+      options.cudnn_plans == CudnnPlans::heuristic)
+    return;
+  const std::filesystem::path cache = cache_folder();
+  context.time_plans(std::make_shared<PlanFile>(run == nullptr ? std::filesystem::path() : run->plans(),
+                                                cache.empty() ? cache : cache / "plans.json",
+                                                [](const std::string& line) { say(line); }));
 }
 
 ResNetConfig network_config(const TrainOptions& options) {

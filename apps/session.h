@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "apps/options.h"
+#include "apps/run_folder.h"
 #include "data/dataset.h"
 #include "engine/trainer.h"
 #include "models/resnet.h"
@@ -31,6 +32,10 @@ Device choose_device(const std::string& name);
 /// A context on the chosen device with the chosen threads and implementations. Throws Error(usage) for an
 /// operation or row that there is not.
 std::unique_ptr<Context> make_context(const TrainOptions& options);
+
+/// Lets libraries take the fastest of their plans (--cudnn-plans), which are remembered in the run's folder,
+/// unless `run` is null, and in the user's cache.
+void time_plans(Context& context, const TrainOptions& options, const RunFolder* run);
 
 /// The network for pictures of this shape, its parameters initialised from the seed.
 std::unique_ptr<ResNet> make_network(Context& context, const TrainOptions& options, std::int64_t classes,

@@ -8,6 +8,7 @@ namespace zeroth::app {
 namespace {
 
 const Choices<DType> kPrecisions{{"off", DType::f32}, {"bf16", DType::bf16}, {"fp16", DType::f16}};
+const Choices<CudnnPlans> kCudnnPlans{{"timed", CudnnPlans::timed}, {"heuristic", CudnnPlans::heuristic}};
 const Choices<StepMode> kStepModes{
     {"eager", StepMode::eager}, {"planned", StepMode::planned}, {"captured", StepMode::captured}};
 
@@ -51,6 +52,12 @@ void add_machine_settings(SettingTable& table) {
       .boolean("tf32", &TrainOptions::tf32,
                "let libraries round the factors of f32 products to 10 bits, for tensor cores (cuda)")
       .may_change = true;
+  table
+      .choice("cudnn_plans", &TrainOptions::cudnn_plans, kCudnnPlans,
+              "convolutions on cuda: the fastest of cuDNN's plans, timed once and remembered, or the one "
+              "that cuDNN "
+              "holds to be best; with --deterministic always the latter")
+      .may_change = true;
   Setting& step = table.add(
       "step", "NAME", ValueType::text,
       "how steps are queued: eager, planned (in one block of memory), captured (as one CUDA graph), or auto: "
@@ -74,8 +81,7 @@ void add_machine_settings(SettingTable& table) {
   Setting& impl = table.add(
       "impl", "OP=ROW", ValueType::list,
       "implementation of an operation, as `zeroth info` lists them (OP=ROW+ROW: the first of these that "
-      "fits); may "
-      "be given again for others; default: the first that fits",
+      "fits); may be given again for others; default: the first that fits",
       [](TrainOptions& o, const std::string& value) {
         const std::vector<std::string> parts = parse_list(value == "default" ? "" : value);
         for (const std::string& part : parts) {

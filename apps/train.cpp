@@ -169,6 +169,7 @@ int train(const Said& said, bool json) {
   const PictureSet test = upload(*context, dataset.test, dataset.classes());
   const double matrix_rate = measure_matrix_rate(*context, options.amp);
   open_run(start, trainer.steps_per_epoch());
+  time_plans(*context, options, &*start.folder);
   Training training{*context,
                     *network,
                     trainer,

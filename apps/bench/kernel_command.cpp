@@ -81,6 +81,7 @@ int bench_kernels(const Said& said, const KernelFlags& flags) {
       "--op", flags.operations, [](const auto& text) { return parse_names(text, all_operations()); });
 
   const std::unique_ptr<Context> context = make_context(machine);
+  time_plans(*context, machine, nullptr);
   const DeviceKind kind = context->device().kind;
   options.rows =
       flag_value("--rows", flags.rows, [&](const auto& text) { return parse_names(text, rows_on(kind)); });

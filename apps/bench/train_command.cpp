@@ -131,6 +131,7 @@ int bench_train(const Said& said, const TrainFlags& flags) {
                             count("--windows", flags.windows, 1), count("--steps", flags.steps, 1)};
   if (!flags.plot.empty()) flag_path("--plot", flags.plot);
   const std::unique_ptr<Context> context = make_context(options.training);
+  time_plans(*context, options.training, nullptr);
   if (context->device().kind == DeviceKind::simt)
     fail(ErrorKind::usage, "--device simt: it runs kernels thread by thread, and times would say nothing");
   const TrainBenchResult result = run_train_bench(*context, options);

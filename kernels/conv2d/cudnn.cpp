@@ -1,15 +1,16 @@
 // Convolution through cuDNN's graph API: a graph of one operation, f32, bf16 or f16 storage, sums in f32. f32
 // stays f32 unless the Context allows TF32. A gradient is accumulated by the operation's beta, in the same
-// kernel or one that cuDNN puts behind it. A plan is made for each problem when it is first met, and kept in
-// the Context.
+// kernel or one that cuDNN puts behind it. A plan is chosen for each problem when it is first met, by cuDNN
+// or, where the Context says so, by timing (kernels/core/cudnn.h), and kept in the Context.
 
 #include "kernels/conv2d/cudnn.h"
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <memory>
 #include <unordered_map>
+
+#include "kernels/core/workspace_cutter.h"
 
 namespace zeroth::cudnn {
 
@@ -30,20 +31,16 @@ struct ProblemHash {
   }
 };
 
-struct Plans {
-  std::unordered_map<ConvolutionProblem, std::unique_ptr<Plan>, ProblemHash> by_problem;
+struct Choices {
+  std::unordered_map<ConvolutionProblem, std::unique_ptr<PlanChoice>, ProblemHash> by_problem;
 };
 
-const Plan& plan_for(Context& context, const Conv2dParams& params, Conv2dPass pass,
-                     GradMode mode = GradMode::overwrite) {
-  const ConvolutionProblem problem{params, pass, mode, context.tf32()};
-  std::unique_ptr<Plan>& plan = context.state<Plans>().by_problem[problem];
-  if (!plan) {
-    const Target target(handle_of(context));
-    plan = std::make_unique<Plan>(
-        first_plan(target, convolution_candidates(target, problem), problem.to_string()));
-  }
-  return *plan;
+PlanChoice& choice_for(Context& context, const ConvolutionProblem& problem) {
+  std::unique_ptr<PlanChoice>& choice = context.state<Choices>().by_problem[problem];
+  if (!choice)
+    choice = std::make_unique<PlanChoice>(
+        context, convolution_candidates(Target(handle_of(context)), problem), problem.to_string());
+  return *choice;
 }
 
 /// Every convolution that the networks and the tests know has plans in every dtype and mode (tests/cudnn).
@@ -52,26 +49,51 @@ bool supports(const Conv2dParams& params, Conv2dPass) {
          (params.dtype == DType::f32 || params.dtype == DType::bf16 || params.dtype == DType::f16);
 }
 
+std::size_t result_bytes(const Conv2dParams& a, Conv2dPass pass) {
+  const Shape shape = pass == Conv2dPass::forward         ? a.y_shape()
+                      : pass == Conv2dPass::backward_data ? a.x_shape()
+                                                          : a.w_shape();
+  return static_cast<std::size_t>(shape.elements()) * size_of(a.dtype);
+}
+
+/// A plan's own; while there is none, also a result that timed runs may write.
 std::size_t workspace(Context& context, const Conv2dParams& params, Conv2dPass pass, GradMode mode) {
-  return plan_for(context, params, pass, mode).workspace;
+  const PlanChoice& choice = choice_for(context, {params, pass, mode, context.tf32()});
+  if (choice.plan) return choice.workspace;
+  return WorkspaceCutter::padded(choice.workspace) + WorkspaceCutter::padded(result_bytes(params, pass));
+}
+
+/// Runs a pass. `result` has the number of the tensor that it writes.
+void run(Context& context, const ConvolutionProblem& problem, const Binding& first, const Binding& second,
+         const Binding& result, Workspace scratch) {
+  PlanChoice& choice = choice_for(context, problem);
+  if (!choice.plan) {
+    WorkspaceCutter cutter(scratch);
+    const Workspace own{cutter.take(choice.workspace), choice.workspace};
+    const Binding harmless{result.number, cutter.take(result_bytes(problem.params, problem.pass))};
+    settle(context, choice, problem.to_string(), [&](const Plan& plan) {
+      execute(context, plan, {first, second, harmless}, own);
+    });
+  }
+  execute(context, *choice.plan, {first, second, result}, scratch);
 }
 
 void forward(Context& context, const Conv2dParams& params, ConstTensorView x, ConstTensorView w, TensorView y,
              Workspace scratch) {
-  execute(context, plan_for(context, params, Conv2dPass::forward), {{kX, x.data}, {kW, w.data}, {kY, y.data}},
-          scratch);
+  run(context, {params, Conv2dPass::forward, GradMode::overwrite, context.tf32()}, {kX, x.data}, {kW, w.data},
+      {kY, y.data}, scratch);
 }
 
 void backward_data(Context& context, const Conv2dParams& params, ConstTensorView dy, ConstTensorView w,
                    TensorView dx, GradMode mode, Workspace scratch) {
-  execute(context, plan_for(context, params, Conv2dPass::backward_data, mode),
-          {{kY, dy.data}, {kW, w.data}, {kX, dx.data}}, scratch);
+  run(context, {params, Conv2dPass::backward_data, mode, context.tf32()}, {kY, dy.data}, {kW, w.data},
+      {kX, dx.data}, scratch);
 }
 
 void backward_weight(Context& context, const Conv2dParams& params, ConstTensorView x, ConstTensorView dy,
                      TensorView dw, GradMode mode, Workspace scratch) {
-  execute(context, plan_for(context, params, Conv2dPass::backward_weight, mode),
-          {{kX, x.data}, {kY, dy.data}, {kW, dw.data}}, scratch);
+  run(context, {params, Conv2dPass::backward_weight, mode, context.tf32()}, {kX, x.data}, {kY, dy.data},
+      {kW, dw.data}, scratch);
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "kernels/core/allocator.h"
 #include "kernels/core/device.h"
 #include "kernels/core/device_resources.h"
+#include "kernels/core/plan_choice.h"
 #include "kernels/core/staging_ring.h"
 #include "kernels/core/tensor_view.h"
 
@@ -51,6 +52,14 @@ class Context {
     tf32_ = allowed;
     ++settings_;
   }
+  /// Lets libraries take the fastest of their plans for a problem, timed where a problem is first met,
+  /// instead of the one they hold to be best, which is what they do without a record: nullptr, as at first. A
+  /// choice in the record is taken as it is.
+  void time_plans(std::shared_ptr<PlanRecord> record) {
+    plan_record_ = std::move(record);
+    ++settings_;
+  }
+  PlanRecord* plan_record() const { return plan_record_.get(); }
   /// Grows with every setting that changes what calls queue: work captured before is not what would be queued
   /// now.
   std::uint64_t settings() const { return settings_; }
@@ -131,6 +140,7 @@ class Context {
   std::unique_ptr<StagingRing> staging_;  // made on first use
   std::shared_ptr<Scratch> scratch_;
   std::unique_ptr<Side> side_;  // made by the first fork()
+  std::shared_ptr<PlanRecord> plan_record_;
   bool beside_ = false, forks_ = false, tf32_ = false;
   std::uint64_t settings_ = 0;
   std::map<std::string, RowNames, std::less<>> chosen_;

@@ -29,13 +29,21 @@ class Handle {
   cudnnHandle_t raw_ = nullptr;
 };
 
+/// An attribute that is one value.
+template <auto kAttribute, class T>
+T get(const Descriptor& from) {
+  T value{};
+  std::int64_t count = 0;
+  check(functions().cudnnBackendGetAttribute(from.raw(), kAttribute, AttributeType<T>::value, 1, &count,
+                                             &value),
+        attribute_name<kAttribute>());
+  return value;
+}
+
 /// An attribute that is a number of bytes.
 template <auto kAttribute>
 std::size_t get_bytes(const Descriptor& from) {
-  std::int64_t bytes = 0, count = 0;
-  check(functions().cudnnBackendGetAttribute(from.raw(), kAttribute, CUDNN_TYPE_INT64, 1, &count, &bytes),
-        attribute_name<kAttribute>());
-  return static_cast<std::size_t>(bytes);
+  return static_cast<std::size_t>(get<kAttribute, std::int64_t>(from));
 }
 
 /// An attribute that is a list of descriptors.
@@ -56,14 +64,20 @@ std::vector<Descriptor> get_descriptors(const Descriptor& from, cudnnBackendDesc
   return results;
 }
 
-/// Whether an engine keeps to what candidates() promises.
-bool allowed(const Descriptor& engine_config, bool tensor_cores) {
+Descriptor engine_of(const Descriptor& engine_config) {
   Descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
   cudnnBackendDescriptor_t raw = engine.raw();
   std::int64_t count = 0;
   check(functions().cudnnBackendGetAttribute(engine_config.raw(), CUDNN_ATTR_ENGINECFG_ENGINE,
                                              CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &count, &raw),
         attribute_name<CUDNN_ATTR_ENGINECFG_ENGINE>());
+  return engine;
+}
+
+/// Whether an engine keeps to what candidates() promises.
+bool allowed(const Descriptor& engine_config, bool tensor_cores) {
+  const Descriptor engine = engine_of(engine_config);
+  std::int64_t count = 0;
   std::array<cudnnBackendNumericalNote_t, CUDNN_NUMERICAL_NOTE_TYPE_COUNT> notes{};
   check(functions().cudnnBackendGetAttribute(engine.raw(), CUDNN_ATTR_ENGINE_NUMERICAL_NOTE,
                                              CUDNN_TYPE_NUMERICAL_NOTE, std::ssize(notes), &count,
@@ -206,6 +220,18 @@ std::vector<Candidate> candidates(const Target& target, const Descriptor& graph,
     }
   }
   return result;
+}
+
+std::string describe(const Descriptor& engine_config) {
+  std::vector<std::string> knobs;
+  for (const Descriptor& knob : get_descriptors<CUDNN_ATTR_ENGINECFG_KNOB_CHOICES>(
+           engine_config, CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR))
+    knobs.push_back(fmt::format(
+        " {}={}", static_cast<int>(get<CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE, cudnnBackendKnobType_t>(knob)),
+        get<CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE, std::int64_t>(knob)));
+  std::sort(knobs.begin(), knobs.end());
+  return fmt::format("{}{}", get<CUDNN_ATTR_ENGINE_GLOBAL_INDEX, std::int64_t>(engine_of(engine_config)),
+                     fmt::join(knobs, ""));
 }
 
 std::optional<Plan> build_plan(const Target& target, Candidate candidate) {

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <optional>
 #include <span>
@@ -26,6 +27,7 @@ struct Functions {
   SharedLibrary library{kCudnn};
   ZEROTH_LIBRARY_FUNCTION(library, cudnnCreate);
   ZEROTH_LIBRARY_FUNCTION(library, cudnnDestroy);
+  ZEROTH_LIBRARY_FUNCTION(library, cudnnGetVersion);
   ZEROTH_LIBRARY_FUNCTION(library, cudnnSetStream);
   ZEROTH_LIBRARY_FUNCTION(library, cudnnGetErrorString);
   ZEROTH_LIBRARY_FUNCTION(library, cudnnGetLastErrorString);
@@ -50,6 +52,9 @@ template <>
 struct AttributeType<std::int64_t> : std::integral_constant<cudnnBackendAttributeType_t, CUDNN_TYPE_INT64> {};
 template <>
 struct AttributeType<float> : std::integral_constant<cudnnBackendAttributeType_t, CUDNN_TYPE_FLOAT> {};
+template <>
+struct AttributeType<cudnnBackendKnobType_t>
+    : std::integral_constant<cudnnBackendAttributeType_t, CUDNN_TYPE_KNOB_TYPE> {};
 template <>
 struct AttributeType<bool> : std::integral_constant<cudnnBackendAttributeType_t, CUDNN_TYPE_BOOLEAN> {};
 template <>
@@ -196,6 +201,29 @@ std::optional<Plan> build_plan(const Target& target, Candidate candidate);
 
 /// The first candidate that can be built. Throws Error(runtime) naming `problem` where there is none.
 Plan first_plan(const Target& target, std::vector<Candidate> candidates, const std::string& problem);
+
+/// A candidate's engine and the values of its knobs: "12 2=1 14=3". Different for all candidates of a
+/// problem, and the same in every process, for one version of cuDNN on one kind of GPU.
+std::string describe(const Descriptor& engine_config);
+
+/// A problem on its way to a plan, for rows that keep one of these for each problem.
+struct PlanChoice {
+  std::vector<Candidate> candidates;  ///< until a plan is chosen
+  std::optional<Plan> plan;
+  std::size_t workspace = 0;  ///< bytes that the plan, or any that may be chosen, needs
+
+  PlanChoice() = default;
+  /// Takes a plan already where none is to be timed: where the context keeps no record of timed plans, where
+  /// the record has one for `problem`, and where nothing can be timed, because work is captured or waited
+  /// for.
+  PlanChoice(Context& context, std::vector<Candidate> all, const std::string& problem);
+};
+
+/// Takes the fastest plan of a choice that has none. `run` queues a plan with operands of the problem's
+/// shapes; it may be called often, so results go where they do no harm. Runs are timed as captured graphs of
+/// several, so that the time that queueing takes does not count.
+void settle(Context& context, PlanChoice& choice, const std::string& problem,
+            const std::function<void(const Plan&)>& run);
 
 /// cuDNN's handle on a context's device and stream.
 cudnnHandle_t handle_of(Context& context);

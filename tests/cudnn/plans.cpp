@@ -1,6 +1,6 @@
 // Asks cuDNN for plans of every convolution or batch norm of the models, and of the kernel tests, for a GPU
 // that is only described: what the rows would ask on that GPU. Fails where a problem that a row takes has
-// none.
+// none, or where a record of chosen plans could not tell one from another.
 //
 //   zeroth_cudnn_plans conv2d|batch_norm DEVICE.json
 
@@ -101,11 +101,31 @@ class Table {
   std::map<std::string, Line> lines_;
 };
 
+std::vector<std::string> descriptions(const std::vector<cudnn::Candidate>& candidates) {
+  std::vector<std::string> texts;
+  for (const cudnn::Candidate& candidate : candidates) texts.push_back(describe(candidate.engine_config));
+  return texts;
+}
+
+/// Whether a record of chosen plans would find each of a problem's candidates again: no two are described
+/// alike, and asked again, cuDNN offers the same. Prints the problem otherwise.
+bool check_descriptions(const cudnn::Target& target, const cudnn::ConvolutionProblem& problem,
+                        const std::vector<cudnn::Candidate>& candidates) {
+  const std::vector<std::string> texts = descriptions(candidates);
+  const bool different = std::set(texts.begin(), texts.end()).size() == texts.size(),
+             again = descriptions(convolution_candidates(target, problem)) == texts;
+  if (!different || !again)
+    fmt::print("{}: {}: {}\n", problem.to_string(), different ? "other candidates when asked again" : "alike",
+               fmt::join(texts, "; "));
+  return different && again;
+}
+
 bool check_convolutions(const cudnn::Target& target) {
   std::vector<Conv2dParams> problems = model_problems<Conv2dParams>();
   problems.insert(problems.end(), check::conv2d_problems().begin(), testing::conv2d_problems().end());
 
   Table table;
+  bool recorded = true;
   for (Conv2dParams params : problems)
     for (const DType dtype : kDTypes)
       for (const bool tf32 : {false, true})
@@ -121,12 +141,14 @@ bool check_convolutions(const cudnn::Target& target) {
             if (!cudnn::conv2d_row.supports(params, pass)) continue;
             const cudnn::ConvolutionProblem problem{params, pass, mode, tf32};
             const char* names[] = {"forward", "backward data", "backward weight"};
+            std::vector<cudnn::Candidate> candidates = convolution_candidates(target, problem);
+            recorded = check_descriptions(target, problem, candidates) && recorded;
             table.add(fmt::format("{}{}, {}", names[static_cast<int>(pass)],
                                   mode == GradMode::accumulate ? ", accumulated" : "",
                                   tf32 ? "f32 with TF32" : name_of(dtype)),
-                      problem.to_string(), target, convolution_candidates(target, problem), true);
+                      problem.to_string(), target, std::move(candidates), true);
           }
-  return table.print();
+  return table.print() && recorded;
 }
 
 /// Each plan is a kernel to compile: one is built for each number of channels, candidates are asked for all

@@ -31,13 +31,12 @@ std::vector<std::byte> element_bytes(DType dtype, std::int64_t elements, const s
 
 std::byte* ReusedMemory::at_least(std::size_t bytes) {
   if (bytes > bytes_) {
-    context_.synchronize();
-    memory_.reset();  // before more is taken, so that both need not fit
+    memory_.reset();  // first: both together may not fit
     bytes_ = 0;
     memory_.emplace(context_.memory(), context_.device().index, bytes);
     bytes_ = bytes;
   }
-  return static_cast<std::byte*>(memory_->data());
+  return memory_ ? static_cast<std::byte*>(memory_->data()) : nullptr;
 }
 
 Rotation::Rotation(Context& context, ReusedMemory& reused, const check::KernelCase& call, DType storage,

@@ -40,6 +40,8 @@ int run(int argc, char** argv) {
   add_info_command(program, action);
   add_data_command(program, action);
   add_bench_command(program, action);
+  add_recipes_command(program, action);
+  add_reproduce_command(program, action);
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& done) {  // --help, --version

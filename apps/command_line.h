@@ -60,7 +60,5 @@ void add_eval_command(CLI::App& program, Action& action);
 void add_info_command(CLI::App& program, Action& action);
 void add_data_command(CLI::App& program, Action& action);
 void add_bench_command(CLI::App& program, Action& action);
-void add_recipes_command(CLI::App& program, Action& action);
-void add_reproduce_command(CLI::App& program, Action& action);
 
 }  // namespace zeroth::app

@@ -10,6 +10,7 @@
 
 #include "apps/command_line.h"
 #include "apps/help_format.h"
+#include "apps/reproduce/command.h"
 #include "apps/version.h"
 #include "engine/write_all.h"
 #include "kernels/core/error.h"

@@ -8,9 +8,7 @@ namespace zeroth::app {
 /// A named set of values: a configuration file that is built into the program.
 struct Recipe {
   std::string name;
-  std::string text;  ///< TOML; its first comment, up to an empty line of it, says what it reproduces
-
-  std::string purpose() const;  ///< that comment as one line
+  std::string text;  ///< TOML; its first comment line says what it is for
 };
 
 /// From apps/recipes/, by name.

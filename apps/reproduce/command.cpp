@@ -1,3 +1,5 @@
+#include "apps/reproduce/command.h"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -8,7 +10,6 @@
 #include <memory>
 #include <thread>
 
-#include "apps/command_line.h"
 #include "apps/did_you_mean.h"
 #include "apps/parse_value.h"
 #include "apps/reproduce/child_run.h"

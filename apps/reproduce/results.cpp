@@ -10,7 +10,6 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "apps/command_line.h"
 #include "apps/config_file.h"
 #include "apps/resolve.h"
 #include "engine/atomic_file.h"
@@ -91,7 +90,8 @@ void write_result(const RunFiles& files, const TrainOptions& options, const std:
     fail(ErrorKind::data, fmt::format("the training in {} printed no result", files.run.string()));
   result["diverged"] = diverged;
   result["settings"] = compared_config(options);
-  replace_file(files.result, json_line(result));
+  replace_file(files.result,
+               result.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n');
 }
 
 std::optional<RunResult> read_result(const RunFiles& files, const TrainOptions& options) {

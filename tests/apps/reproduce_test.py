@@ -28,6 +28,7 @@ class Recipes(Workplace):
                               "resnet-paper", "colossalai-resnet18", "rezero-ablation"}, set(listed))
         shown = self.run_program("recipes").stdout
         for name, purpose in listed.items():
+            self.assertTrue(purpose.endswith(".") and "#" not in purpose, purpose)
             self.assertRegex(shown, rf"(?m)^{re.escape(name)} +{re.escape(purpose.split()[0])}")
         self.refused("recipes", "rezero-publishd", words=["did you mean 'rezero-published'?"])
 

@@ -150,11 +150,11 @@ int train_run(const Order& order, const TableRow& row, std::int64_t seed) {
 }
 
 int reproduce(const Order& order) {
+  gather(order);  // refuses settings that cannot be, and results of others, before anything is written
   std::error_code error;
   fs::create_directories(order.out, error);
   if (error) fail(ErrorKind::runtime, fmt::format("cannot make {}: {}", order.out.string(), error.message()));
   const RunLock lock(order.out);
-  gather(order);  // refuses results of other settings before any work
   // The settings are the recipe's and the command line's alone.
   for (const Setting& setting : settings())
     if (setting.from_environment) ::unsetenv(setting.variable().c_str());

@@ -42,12 +42,15 @@ plot::Chart chart_of(const Report& report, const std::vector<const ReportRow*>& 
                      std::size_t epochs) {
   const std::string& group = rows.front()->row->group;
   plot::Chart chart;
-  chart.title = fmt::format("{}, {}: {}{}", report.table->title, group, error ? "error" : "loss",
-                            report.mark.empty() ? "" : " (" + report.mark + ")");
+  // The mark may be long: in the smaller line, with one word of it in the title.
+  chart.title =
+      fmt::format("{}, {}: {}{}", report.table->title, group, error ? "error" : "loss",
+                  report.mark.empty() ? "" : " (" + report.mark.substr(0, report.mark.find(':')) + ")");
   const bool few = rows.size() <= kFewRows;
-  chart.subtitle =
-      fmt::format("{}, mean over the seeds{}", few ? "solid: held out, dashed: training" : "training",
-                  epochs < longest(rows) ? fmt::format("; the first {} epochs", epochs) : "");
+  chart.subtitle = fmt::format("{}{}; {}, mean over the seeds", report.mark,
+                               epochs < longest(rows) ? fmt::format("; the first {} epochs", epochs) : "",
+                               few ? "solid: held out, dashed: training" : "training");
+  if (report.mark.empty()) chart.subtitle = chart.subtitle.substr(2);
   chart.x = {.title = "epoch",
              .low = 1.0,
              .high = static_cast<double>(std::max<std::size_t>(epochs, 2)),

@@ -10,6 +10,7 @@
 
 #include "apps/command_line.h"
 #include "apps/help_format.h"
+#include "apps/reproduce/command.h"
 #include "apps/version.h"
 #include "engine/write_all.h"
 #include "kernels/core/error.h"
@@ -40,6 +41,8 @@ int run(int argc, char** argv) {
   add_info_command(program, action);
   add_data_command(program, action);
   add_bench_command(program, action);
+  add_recipes_command(program, action);
+  add_reproduce_command(program, action);
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& done) {  // --help, --version

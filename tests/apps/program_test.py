@@ -32,7 +32,8 @@ class CommandLine(Workplace):
 
     def test_help_has_an_example(self):
         for command in ([], ["train"], ["eval"], ["info"], ["data"], ["data", "fetch"], ["data", "verify"],
-                        ["data", "generate"], ["bench"], ["bench", "kernels"], ["bench", "train"]):
+                        ["data", "generate"], ["bench"], ["bench", "kernels"], ["bench", "train"], ["recipes"],
+                        ["reproduce"]):
             shown = self.run_program(*command, "--help").stdout
             self.assertIn("Example:\n  zeroth " + " ".join(command), shown)
             self.assertLessEqual(max(len(line) for line in shown.splitlines()), 81)

@@ -121,7 +121,9 @@ class Training(Workplace):
         self.assertTrue(all(rate > 0 for rate in result["windows"]))
         self.assertEqual(result["images_per_second"], sorted(result["windows"])[1])
         self.assertEqual(result["step_mode"], "planned")
-        calls = {line["operation"]: line["calls"] for line in result["operations"]}
+        calls = {}
+        for line in result["operations"]:  # an operation has a line for each row that served it
+            calls[line["operation"]] = calls.get(line["operation"], 0) + line["calls"]
         self.assertEqual(round(calls["conv2d_forward"]), 9)
         self.assertEqual(round(calls["conv2d_backward_data"]), 8)
         self.assertEqual(round(sum(calls.values())), round(result["calls"]))

@@ -12,6 +12,7 @@
 #include "engine/plateau.h"
 #include "engine/repeated_step.h"
 #include "engine/schedule.h"
+#include "kernels/augment/augment.h"
 #include "kernels/residual/residual.h"
 #include "models/resnet.h"
 
@@ -19,6 +20,9 @@ namespace zeroth::app {
 
 /// What happens at a step whose gradients are not finite, where no dynamic loss scale takes care of it.
 enum class OnNonfinite : std::uint8_t { stop, skip };
+
+/// How an epoch's pictures are drawn: each once, or independently of one another.
+enum class Sampling : std::uint8_t { shuffle, replacement };
 
 /// Everything a training is told: the resolved configuration. The table of settings below gives each member
 /// its flag, key, environment variable, range and help.
@@ -36,10 +40,8 @@ struct TrainOptions {
   std::optional<std::int64_t> picture_size;
   std::optional<double> test_share;
   std::int64_t val_split = 0;
-  struct Augment {
-    bool flip = true, crop = true;
-  };
-  std::optional<Augment> augment;  ///< unset until the data set has decided
+  Sampling sampling = Sampling::shuffle;
+  std::optional<Augmentation> augment;  ///< unset until the data set has decided
 
   std::int64_t epochs = 10;
   std::optional<std::int64_t> max_steps;

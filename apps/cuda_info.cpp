@@ -10,11 +10,11 @@ std::vector<Finding> find_gpus(const CudaReport& report) {
   if (!report.missing.empty()) return {{"cuda", "", report.missing}};
   std::vector<Finding> found;
   for (const GpuReport& gpu : report.gpus)
-    found.push_back({fmt::format("cuda:{}", found.size()),
-                     fmt::format("{}, compute capability {}.{}, {:.1f} GiB, {} multiprocessors", gpu.name,
-                                 gpu.major, gpu.minor, static_cast<double>(gpu.memory) / (1 << 30),
-                                 gpu.multiprocessors),
-                     gpu.missing});
+    found.push_back(
+        {fmt::format("cuda:{}", found.size()),
+         fmt::format("{}, compute capability {}.{}, {:.1f} GiB, {} multiprocessors", gpu.name, gpu.major,
+                     gpu.minor, static_cast<double>(gpu.memory) / (1 << 30), gpu.multiprocessors),
+         gpu.missing});
   return found;
 }
 

@@ -12,6 +12,7 @@
 #include "engine/plateau.h"
 #include "engine/repeated_step.h"
 #include "engine/schedule.h"
+#include "kernels/augment/augment.h"
 #include "kernels/residual/residual.h"
 #include "models/resnet.h"
 
@@ -25,6 +26,9 @@ enum class CudnnPlans : std::uint8_t {
   heuristic,  ///< the one that cuDNN holds to be best
   timed       ///< the fastest, timed where none was before; with --deterministic as heuristic
 };
+
+/// How an epoch's pictures are drawn: each once, or independently of one another.
+enum class Sampling : std::uint8_t { shuffle, replacement };
 
 /// Everything a training is told: the resolved configuration. The table of settings below gives each member
 /// its flag, key, environment variable, range and help.
@@ -42,10 +46,8 @@ struct TrainOptions {
   std::optional<std::int64_t> picture_size;
   std::optional<double> test_share;
   std::int64_t val_split = 0;
-  struct Augment {
-    bool flip = true, crop = true;
-  };
-  std::optional<Augment> augment;  ///< unset until the data set has decided
+  Sampling sampling = Sampling::shuffle;
+  std::optional<Augmentation> augment;  ///< unset until the data set has decided
 
   std::int64_t epochs = 10;
   std::optional<std::int64_t> max_steps;

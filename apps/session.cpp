@@ -129,9 +129,7 @@ TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& n
                      options.cycle_start,
                      options.cycle_end};
   config.label_smoothing = options.label_smoothing;
-  const TrainOptions::Augment augment = options.augment.value_or(TrainOptions::Augment{});
-  config.flip = augment.flip;
-  config.crop_padding = augment.crop ? 4 : 0;
+  config.augmentation = options.augment.value_or(Augmentation{});
   config.seed = static_cast<std::uint64_t>(options.seed);
   config.step_mode = options.step;
   std::copy(normalisation.mean.begin(), normalisation.mean.end(), config.mean.begin());

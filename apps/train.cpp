@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <memory>
@@ -43,7 +44,15 @@ void settle_data(Start& start, const Dataset& dataset) {
   if (options.test_share && !dataset.test_share)
     fail(ErrorKind::usage, fmt::format("--test-share has no effect: {} has test pictures", options.data));
   options.test_share = dataset.test_share;
-  if (!options.augment) options.augment = {dataset.mirrors, true};
+  if (!options.augment) {
+    options.augment.emplace();
+    if (!dataset.mirrors) options.augment->flip = Flip::none;
+  }
+  const std::int64_t smallest = std::min(dataset.train.height, dataset.train.width);
+  if (options.augment->reflect && options.augment->crop_padding >= smallest)
+    fail(ErrorKind::usage,
+         fmt::format("--augment translate={}: pictures of {} x {} move by {} at most",
+                     options.augment->crop_padding, dataset.train.height, dataset.train.width, smallest - 1));
   info.config = checkpoint_config(options);
   info.data = label_of(dataset);
   info.data_hash = dataset.content_hash;
@@ -157,8 +166,8 @@ int train(const Said& said, bool json) {
   config.pictures_per_epoch = static_cast<std::int64_t>(split.train.size());
   const PictureSet pictures = upload(*context, dataset.train, dataset.classes());
   Trainer trainer(*context, *network, pictures, config, [&](std::uint32_t epoch) {
-    std::vector<std::int32_t> order =
-        epoch_order(config.seed, epoch, static_cast<std::int64_t>(split.train.size()));
+    const auto draw = options.sampling == Sampling::shuffle ? epoch_order : epoch_order_with_replacement;
+    std::vector<std::int32_t> order = draw(config.seed, epoch, static_cast<std::int64_t>(split.train.size()));
     for (std::int32_t& index : order) index = split.train[static_cast<std::size_t>(index)];
     return order;
   });

@@ -7,7 +7,6 @@
 #include <optional>
 
 #include "engine/functional.h"
-#include "kernels/augment/augment.h"
 #include "kernels/core/profile_range.h"
 
 namespace zeroth {
@@ -26,8 +25,7 @@ AugmentParams augment_params(const PictureSet& set, std::int64_t order, std::int
   params.w = shape[2];
   params.c = shape[3];
   params.dtype = dtype;
-  params.flip = training && config.flip;
-  params.crop_padding = training ? config.crop_padding : 0;
+  params.augmentation = training ? config.augmentation : Augmentation::none();
   for (std::size_t c = 0; c < 4; ++c) {
     params.mean[c] = static_cast<float>(config.mean[c]);
     params.inverse_std[c] = static_cast<float>(1.0 / config.std[c]);

@@ -10,6 +10,7 @@
 #include "engine/optimizer.h"
 #include "engine/repeated_step.h"
 #include "engine/schedule.h"
+#include "kernels/augment/augment.h"
 
 namespace zeroth {
 
@@ -29,8 +30,7 @@ struct TrainerConfig {
   std::array<GroupRates, kParameterGroups> rates;  ///< before the schedule's factor
   Schedule schedule;
   double label_smoothing = 0.0;
-  bool flip = true;
-  std::int64_t crop_padding = 4;
+  Augmentation augmentation;
   std::array<double, 4> mean{}, std{1, 1, 1, 1};  ///< of each picture channel, in units of [0, 1]
   std::uint64_t seed = 0;
   /// How steps are queued (repeated_step.h); by the device where it is not set: captured on cuda, planned on

@@ -34,28 +34,51 @@ T* write_pixels(T* to, const std::uint8_t* from, std::int64_t count, const Table
   return to;
 }
 
+/// `count` pixels of a row of the picture, or of the picture mirrored, from column `first` of it on, to the
+/// right or to the left.
+template <class T, int kChannels>
+T* write_columns(T* to, const std::uint8_t* row, std::int64_t w, bool flip, std::int64_t first,
+                 bool rightward, std::int64_t count, const Table<T, kChannels>& table) {
+  if (count == 0) return to;
+  const std::uint8_t* from = row + (flip ? w - 1 - first : first) * kChannels;
+  return rightward != flip ? write_pixels<1>(to, from, count, table)
+                           : write_pixels<-1>(to, from, count, table);
+}
+
 /// One picture. Each row is a stretch of padding, a stretch of the source row and padding again, so that the
 /// loops over pixels have no conditions.
 template <class T, int kChannels>
-void write_picture(T* to, const std::uint8_t* picture, std::int64_t h, std::int64_t w, AugmentDraw draw,
+void write_picture(T* to, const std::uint8_t* picture, const AugmentParams& params, AugmentDraw draw,
                    const Table<T, kChannels>& table) {
   static constexpr std::uint8_t kBlack[kChannels] = {};
+  const std::int64_t h = params.h, w = params.w;
+  const bool reflect = params.augmentation.reflect;
   // Columns [left, right) of the output come from the picture, from column left + dx of the flipped one on.
   const std::int64_t left = std::clamp<std::int64_t>(-draw.dx, 0, w);
   const std::int64_t right = std::clamp<std::int64_t>(w - draw.dx, left, w);
-  const std::int64_t first = draw.flip ? w - 1 - (left + draw.dx) : left + draw.dx;
   for (std::int64_t row = 0; row < h; ++row) {
-    const std::int64_t from_row = row + draw.dy;
+    const std::int64_t from_row = reflect ? reflected(row + draw.dy, h) : row + draw.dy;
     if (from_row < 0 || from_row >= h || left == right) {
       to = write_pixels<0>(to, kBlack, w, table);
       continue;
     }
-    const std::uint8_t* from = picture + (from_row * w + first) * kChannels;
-    to = write_pixels<0>(to, kBlack, left, table);
-    to = draw.flip ? write_pixels<-1>(to, from, right - left, table)
-                   : write_pixels<1>(to, from, right - left, table);
-    to = write_pixels<0>(to, kBlack, w - right, table);
+    const std::uint8_t* from = picture + from_row * w * kChannels;
+    to = reflect ? write_columns(to, from, w, draw.flip, left, false, left, table)
+                 : write_pixels<0>(to, kBlack, left, table);
+    to = write_columns(to, from, w, draw.flip, left + draw.dx, true, right - left, table);
+    to = reflect ? write_columns(to, from, w, draw.flip, w - 2, false, w - right, table)
+                 : write_pixels<0>(to, kBlack, w - right, table);
   }
+}
+
+template <class T, int kChannels>
+void cut_out(T* x, const AugmentParams& params, AugmentDraw draw) {
+  const std::int64_t cutout = params.augmentation.cutout;
+  const std::int64_t left = std::max(draw.left, 0), right = std::min(draw.left + cutout, params.w);
+  const std::int64_t bottom = std::min(draw.top + cutout, params.h);
+  for (std::int64_t row = std::max(draw.top, 0); row < bottom; ++row)
+    std::fill(x + (row * params.w + left) * kChannels,
+              x + (row * params.w + std::max(left, right)) * kChannels, from_compute<T>(0.0f));
 }
 
 template <class T, int kChannels>
@@ -67,9 +90,9 @@ void run(const AugmentParams& params, const std::uint8_t* pictures, const std::i
     for (std::int64_t n = begin; n < end; ++n) {
       const std::int64_t index = order[batch[3] + n];
       labels[n] = all_labels[index];
-      const AugmentDraw draw = draw_augmentation(batch, static_cast<std::uint64_t>(index), params.flip,
-                                                 static_cast<std::int32_t>(params.crop_padding));
-      write_picture(x + n * elements, pictures + index * elements, params.h, params.w, draw, table);
+      const AugmentDraw draw = draw_augmentation(batch, static_cast<std::uint64_t>(index), params);
+      write_picture(x + n * elements, pictures + index * elements, params, draw, table);
+      if (params.augmentation.cutout > 0) cut_out<T, kChannels>(x + n * elements, params, draw);
     }
   });
 }

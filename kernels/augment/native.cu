@@ -20,24 +20,31 @@ __global__ void __launch_bounds__(kThreads)
                    const std::int32_t* batch, T* x, std::int32_t* labels,
                    const __grid_constant__ AugmentParams params) {
   const int h = static_cast<int>(params.h), w = static_cast<int>(params.w);
-  const int elements = h * w * kChannels;
+  const int elements = h * w * kChannels, cutout = static_cast<int>(params.augmentation.cutout);
+  const bool reflect = params.augmentation.reflect;
   for (std::int64_t n = blockIdx.x; n < params.n; n += gridDim.x) {
     const std::int64_t index = order[batch[3] + n];
     if (threadIdx.x == 0) labels[n] = all_labels[index];
-    const AugmentDraw draw = draw_augmentation(batch, static_cast<std::uint64_t>(index), params.flip,
-                                               static_cast<std::int32_t>(params.crop_padding));
+    const AugmentDraw draw = draw_augmentation(batch, static_cast<std::uint64_t>(index), params);
+    const int first_column = draw.flip ? w - 1 : 0, step = draw.flip ? -1 : 1;
     const std::uint8_t* picture = pictures + index * elements;
     for (int i = static_cast<int>(threadIdx.x) * kPack; i < elements; i += kThreads * kPack) {
       int pixel = i / kChannels, channel = i - pixel * kChannels;
       int row = pixel / w, column = pixel - row * w;
       Pack<T, kPack> pack;
       for (int e = 0; e < kPack; ++e) {
-        const int from_row = row + draw.dy, flipped_column = column + draw.dx;
-        const int from_column = draw.flip ? w - 1 - flipped_column : flipped_column;
-        const bool inside = from_row >= 0 && from_row < h && from_column >= 0 && from_column < w;
+        int from_row = row + draw.dy, flipped_column = column + draw.dx;
+        if (reflect) {
+          from_row = reflected(from_row, h);
+          flipped_column = reflected(flipped_column, w);
+        }
+        const int from_column = first_column + step * flipped_column;
+        const bool inside = static_cast<unsigned>(from_row) < static_cast<unsigned>(h) &&
+                            static_cast<unsigned>(from_column) < static_cast<unsigned>(w);
         const int byte = inside ? picture[(from_row * w + from_column) * kChannels + channel] : 0;
-        pack.value[e] = from_compute<T>((static_cast<float>(byte) / 255.0f - params.mean[channel]) *
-                                        params.inverse_std[channel]);
+        const float value =
+            (static_cast<float>(byte) / 255.0f - params.mean[channel]) * params.inverse_std[channel];
+        pack.value[e] = from_compute<T>(is_cut_out(draw, cutout, row, column) ? 0.0f : value);
         if (++channel == kChannels) {
           channel = 0;
           if (++column == w) {

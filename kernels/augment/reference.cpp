@@ -18,19 +18,25 @@ void forward(Context&, const AugmentParams& params, ConstTensorView pictures_vie
       const std::int64_t index = order.as<std::int32_t>()[batch.as<std::int32_t>()[3] + n];
       labels.as<std::int32_t>()[n] = all_labels.as<std::int32_t>()[index];
       const std::uint8_t* picture = pictures_view.as<std::uint8_t>() + index * h * w * c;
-      const AugmentDraw draw = draw_augmentation(batch.as<std::int32_t>(), static_cast<std::uint64_t>(index),
-                                                 params.flip, static_cast<std::int32_t>(params.crop_padding));
+      const AugmentDraw draw =
+          draw_augmentation(batch.as<std::int32_t>(), static_cast<std::uint64_t>(index), params);
       for (std::int64_t row = 0; row < h; ++row)
         for (std::int64_t column = 0; column < w; ++column)
           for (std::int64_t channel = 0; channel < c; ++channel) {
-            const std::int64_t from_row = row + draw.dy, flipped_column = column + draw.dx;
+            std::int64_t from_row = row + draw.dy, flipped_column = column + draw.dx;
+            if (params.augmentation.reflect) {
+              from_row = reflected(from_row, h);
+              flipped_column = reflected(flipped_column, w);
+            }
             const bool inside = from_row >= 0 && from_row < h && flipped_column >= 0 && flipped_column < w;
             const std::int64_t from_column = draw.flip ? w - 1 - flipped_column : flipped_column;
             const std::uint8_t byte =
                 inside ? picture[(from_row * w + from_column) * c + channel] : std::uint8_t{0};
             x[((n * h + row) * w + column) * c + channel] =
-                (static_cast<T>(byte) / T{255} - static_cast<T>(params.mean[channel])) *
-                static_cast<T>(params.inverse_std[channel]);
+                is_cut_out(draw, params.augmentation.cutout, row, column)
+                    ? T{0}
+                    : (static_cast<T>(byte) / T{255} - static_cast<T>(params.mean[channel])) *
+                          static_cast<T>(params.inverse_std[channel]);
           }
     }
   });

@@ -83,6 +83,11 @@ TEST_CASE("settings: words and lists are refused unless they are known", "[optio
   refusal("residual", "");
   refusal("augment", "flip,cut");
   refusal("augment", "flip,");
+  for (const char* bad : {"flip,alternate-flip", "crop,translate", "flip=2", "alternate-flip=1", "crop=0",
+                          "crop=", "translate=x", "cutout=-1", "cutout,cutout", "none,flip", "crop=1025"})
+    refusal("augment", bad);
+  CHECK(contains(refusal("augment", "crop=0"), "a whole number from 1 to 1024, not '0'"));
+  refusal("sampling", "random");
   refusal("milestones", "3,2");
   refusal("milestones", "2,2");
   refusal("milestones", "nan");
@@ -100,6 +105,20 @@ TEST_CASE("settings: words and lists are refused unless they are known", "[optio
   CHECK(contains(message("betas", "0.9,1"), "--betas: expected a number from 0 to below 1, not '1'"));
   CHECK(contains(message("device", "gpu"), "cuda:N"));
   CHECK(contains(message("device", "cuda:-1"), "cuda:N"));
+}
+
+TEST_CASE("settings: an augmentation is printed as it is read", "[options]") {
+  for (const char* text :
+       {"none", "flip,crop", "alternate-flip,translate=2,cutout=12", "translate,cutout", "crop=1"}) {
+    TrainOptions o;
+    assign(o, flag("augment", text));
+    CHECK(find_setting("augment")->print(o) == text);
+  }
+  TrainOptions o;
+  assign(o, flag("augment", "cutout=12,translate=2,alternate-flip"));
+  CHECK(o.augment == Augmentation{Flip::alternating, 2, true, 12});
+  assign(o, flag("augment", "crop=4"));
+  CHECK(o.augment == Augmentation{Flip::none, 4, false, 0});
 }
 
 TEST_CASE("settings: what is given is what is kept", "[options]") {
@@ -121,8 +140,8 @@ TEST_CASE("settings: what is given is what is kept", "[options]") {
   CHECK(o.milestones == std::vector<double>{20, 40.5});
   CHECK(o.betas[0] == 0.8);
   CHECK(o.betas[1] == 0.95);
-  CHECK_FALSE(o.augment->flip);
-  CHECK(o.augment->crop);
+  CHECK(o.augment->flip == Flip::none);
+  CHECK(o.augment->crop_padding == 4);
   CHECK(o.impl == std::vector<std::string>{"conv2d=reference", "relu=cpu"});
   CHECK(o.residual == ResidualForm::authors);
   CHECK(o.shortcut == ShortcutKind::a);
@@ -146,7 +165,7 @@ TEST_CASE("configuration files: values of every type", "[config]") {
   CHECK(o.lr == 1.0);
   CHECK(o.milestones == std::vector<double>{1, 2.5});
   CHECK(o.betas[1] == 0.6);
-  CHECK_FALSE(o.augment->crop);
+  CHECK(o.augment->crop_padding == 0);
 }
 
 TEST_CASE("configuration files: errors name file, line and column", "[config]") {

@@ -47,8 +47,7 @@ TEST_CASE("a resumed training computes the bits of an uninterrupted one", "[trai
 
 TEST_CASE("a network overfits one batch", "[training]") {
   TrainerConfig config = small_config();
-  config.flip = false;
-  config.crop_padding = 0;
+  config.augmentation = Augmentation::none();
   SmallTraining training(config, 16);
   training.trainer.step();
   const double before = training.trainer.take_metrics().loss;
@@ -64,8 +63,7 @@ TEST_CASE("a network overfits one batch", "[training]") {
 // The CPU computes bf16 where oneDNN can; the CUDA kernels, run on the host, take both.
 TEST_CASE("a network overfits one batch in mixed precision", "[training]") {
   TrainerConfig config = small_config();
-  config.flip = false;
-  config.crop_padding = 0;
+  config.augmentation = Augmentation::none();
   for (const DType working : {DType::bf16, DType::f16}) {
     INFO(name_of(working));
     SmallTraining training(config, 16, working, DeviceKind::simt);
@@ -109,8 +107,7 @@ TEST_CASE("a training resumed in mixed precision computes the same bits", "[trai
 // The first scale is far too large for f16: (softmax - target) * 2^24 / 16 overflows.
 TEST_CASE("a loss scale that is too large falls until the network trains", "[training]") {
   TrainerConfig config = small_config();
-  config.flip = false;
-  config.crop_padding = 0;
+  config.augmentation = Augmentation::none();
   config.optimizer.guard.loss_scale = 0x1p24;
   config.optimizer.guard.params.dynamic = true;
   SmallTraining training(config, 16, DType::f16);

@@ -189,10 +189,9 @@ void add_reproduce_command(CLI::App& program, Action& action) {
   auto words = std::make_shared<Words>();
   auto flags = std::make_shared<std::unique_ptr<SettingFlags>>();
   CLI::App& command = add_command(
-      program, "reproduce",
-      "Train the rows of a published table, each from several seeds, and write a report beside it.",
+      program, "reproduce", "Train a published table's rows from several seeds; write a report beside it.",
       "zeroth reproduce rezero-table --out runs/table\n"
-      "  zeroth reproduce rezero-table --epochs-scale 0.02 --rows resnet20,rezero-resnet20\n"
+      "  zeroth reproduce rezero-table --epochs-scale 0.02 --rows rezero-resnet20\n"
       "Tables: rezero-table, colossalai-table, resnet-table, rezero-ablation. The same\n"
       "command goes on where it was interrupted.",
       action, [words, flags] { return reproduce(read_order(*words, (*flags)->said())); });

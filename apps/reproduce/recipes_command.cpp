@@ -63,8 +63,7 @@ void add_recipes_command(CLI::App& program, Action& action) {
   auto name = std::make_shared<std::string>();
   auto json = std::make_shared<bool>(false);
   CLI::App& command = add_command(
-      program, "recipes",
-      "The named sets of values that --recipe takes, and what each reproduces; or one of them.",
+      program, "recipes", "What --recipe takes, and what each reproduces; or the text of one.",
       "zeroth recipes\n  zeroth recipes rezero-published > mine.toml\n  zeroth train --config mine.toml",
       action, [name, json] { return show_recipes(*name, *json); });
   command.add_option("name", *name, "print this recipe, to be copied and edited")->type_name("NAME");

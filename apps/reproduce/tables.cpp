@@ -85,7 +85,7 @@ Table rezero_ablation() {
               "ReZero: form, decay and rate of alpha",
               "rezero-ablation",
               "Nothing is published to compare with.",
-              {"depth", "form", "alpha decayed", "alpha's rate"},
+              {"depth", "form", "alpha", "alpha's rate"},
               {}};
   for (const int depth : {20, 56})
     for (const char* form : {"post", "authors"})
@@ -93,7 +93,7 @@ Table rezero_ablation() {
         for (const char* rate : {"0.1", "0.01"})
           table.rows.push_back(
               {fmt::format("rezero-resnet{}-{}-{}-rate{}", depth, form, decayed ? "decayed" : "free", rate),
-               {std::to_string(depth), form, decayed ? "yes" : "no", rate},
+               {std::to_string(depth), form, decayed ? "decayed" : "not decayed", rate},
                fmt::format("depth {}", depth),
                {{"model", fmt::format("rezero-resnet{}", depth)},
                 {"residual", form},

@@ -33,7 +33,12 @@ Augmentation parse_augmentation(const std::string& value) {
       fail(ErrorKind::usage,
            fmt::format("expected flip, alternate-flip, crop, translate, cutout or none, not '{}'", value));
     const auto pixels = [&](std::int64_t usual) {
-      return equals == part.size() ? usual : parse_integer(part.substr(equals + 1), 1, kLargestPicture);
+      if (equals == part.size()) return usual;
+      try {
+        return parse_integer(part.substr(equals + 1), 1, kLargestPicture);
+      } catch (const Error& error) {
+        fail(error.kind(), fmt::format("'{}': {}", part, error.what()));
+      }
     };
     if (flip) {
       once(result.flip == Flip::none);

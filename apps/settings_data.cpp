@@ -37,7 +37,7 @@ Augmentation parse_augmentation(const std::string& value) {
       try {
         return parse_integer(part.substr(equals + 1), 1, kLargestPicture);
       } catch (const Error& error) {
-        fail(error.kind(), fmt::format("'{}': {}", part, error.what()));
+        fail(error.kind(), fmt::format("{} in '{}'", error.what(), part));
       }
     };
     if (flip) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 namespace zeroth::cudnn {
 
@@ -48,20 +49,27 @@ std::size_t get_bytes(const Descriptor& from) {
 
 /// An attribute that is a list of descriptors.
 template <auto kAttribute>
-std::vector<Descriptor> get_descriptors(const Descriptor& from, cudnnBackendDescriptorType_t type) {
+std::vector<Descriptor> get_descriptors(const Descriptor& from, cudnnBackendDescriptorType_t type,
+                                        std::int64_t count) {
   constexpr std::string_view kName = attribute_name<kAttribute>();
-  std::int64_t count = 0;
-  check(functions().cudnnBackendGetAttribute(from.raw(), kAttribute, CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, &count,
-                                             nullptr),
-        kName);
   std::vector<Descriptor> results;
   std::vector<cudnnBackendDescriptor_t> raw;
   for (std::int64_t i = 0; i < count; ++i) raw.push_back(results.emplace_back(type).raw());
   check(functions().cudnnBackendGetAttribute(from.raw(), kAttribute, CUDNN_TYPE_BACKEND_DESCRIPTOR, count,
                                              &count, raw.data()),
         kName);
-  results.erase(results.begin() + count, results.end());  // fewer may come than were announced
+  results.erase(results.begin() + count, results.end());  // fewer may come than there is room for
   return results;
+}
+
+/// How many descriptors an attribute announces. Not every attribute does.
+template <auto kAttribute>
+std::int64_t count_descriptors(const Descriptor& from) {
+  std::int64_t count = 0;
+  check(functions().cudnnBackendGetAttribute(from.raw(), kAttribute, CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, &count,
+                                             nullptr),
+        attribute_name<kAttribute>());
+  return count;
 }
 
 Descriptor engine_of(const Descriptor& engine_config) {
@@ -204,34 +212,37 @@ Descriptor operation_graph(const Target& target, std::span<const Descriptor> ope
   return graph;
 }
 
-std::vector<Candidate> candidates(const Target& target, const Descriptor& graph, bool tensor_cores) {
-  std::vector<Candidate> result;
-  for (const cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
-    Descriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
-    heuristics.set<CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH>(graph).set<CUDNN_ATTR_ENGINEHEUR_MODE>(mode);
-    target.apply_to_heuristics(heuristics);
-    // Some kinds of graph are unknown to one mode or the other, which it says by failing.
-    if (functions().cudnnBackendFinalize(heuristics.raw()) != CUDNN_STATUS_SUCCESS) continue;
-    for (Descriptor& config :
-         get_descriptors<CUDNN_ATTR_ENGINEHEUR_RESULTS>(heuristics, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR)) {
-      if (!allowed(config, tensor_cores)) continue;
-      const std::size_t workspace = get_bytes<CUDNN_ATTR_ENGINECFG_WORKSPACE_SIZE>(config);
-      if (workspace <= kMostWorkspace) result.push_back({std::move(config), workspace});
-    }
-  }
-  return result;
-}
-
 std::string describe(const Descriptor& engine_config) {
   std::vector<std::string> knobs;
   for (const Descriptor& knob : get_descriptors<CUDNN_ATTR_ENGINECFG_KNOB_CHOICES>(
-           engine_config, CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR))
+           engine_config, CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR, CUDNN_KNOB_TYPE_COUNTS))
     knobs.push_back(fmt::format(
         " {}={}", static_cast<int>(get<CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE, cudnnBackendKnobType_t>(knob)),
         get<CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE, std::int64_t>(knob)));
   std::sort(knobs.begin(), knobs.end());
   return fmt::format("{}{}", get<CUDNN_ATTR_ENGINE_GLOBAL_INDEX, std::int64_t>(engine_of(engine_config)),
                      fmt::join(knobs, ""));
+}
+
+std::vector<Candidate> candidates(const Target& target, const Descriptor& graph, bool tensor_cores) {
+  std::vector<Candidate> result;
+  std::set<std::string> offered;
+  for (const cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
+    Descriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
+    heuristics.set<CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH>(graph).set<CUDNN_ATTR_ENGINEHEUR_MODE>(mode);
+    target.apply_to_heuristics(heuristics);
+    // Some kinds of graph are unknown to one mode or the other, which it says by failing.
+    if (functions().cudnnBackendFinalize(heuristics.raw()) != CUDNN_STATUS_SUCCESS) continue;
+    for (Descriptor& config : get_descriptors<CUDNN_ATTR_ENGINEHEUR_RESULTS>(
+             heuristics, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR,
+             count_descriptors<CUDNN_ATTR_ENGINEHEUR_RESULTS>(heuristics))) {
+      // The fallbacks may repeat what was offered before.
+      if (!allowed(config, tensor_cores) || !offered.insert(describe(config)).second) continue;
+      const std::size_t workspace = get_bytes<CUDNN_ATTR_ENGINECFG_WORKSPACE_SIZE>(config);
+      if (workspace <= kMostWorkspace) result.push_back({std::move(config), workspace});
+    }
+  }
+  return result;
 }
 
 std::optional<Plan> build_plan(const Target& target, Candidate candidate) {

@@ -15,9 +15,9 @@
 #include <tuple>
 
 #include "kernels/batch_norm/cudnn.h"
+#include "kernels/check/cases.h"
 #include "kernels/conv2d/cudnn.h"
 #include "models/problems.h"
-#include "kernels/check/cases.h"
 
 using namespace zeroth;
 
@@ -108,12 +108,16 @@ std::vector<std::string> descriptions(const std::vector<cudnn::Candidate>& candi
 }
 
 /// Whether a record of chosen plans would find each of a problem's candidates again: no two are described
-/// alike, and asked again, cuDNN offers the same. Prints the problem otherwise.
+/// alike, and asked again, cuDNN offers the same. Prints the problem otherwise. `by_settings` becomes true
+/// where two candidates differ by their settings alone.
 bool check_descriptions(const cudnn::Target& target, const cudnn::ConvolutionProblem& problem,
-                        const std::vector<cudnn::Candidate>& candidates) {
+                        const std::vector<cudnn::Candidate>& candidates, bool& by_settings) {
   const std::vector<std::string> texts = descriptions(candidates);
   const bool different = std::set(texts.begin(), texts.end()).size() == texts.size(),
              again = descriptions(convolution_candidates(target, problem)) == texts;
+  std::set<std::string> engines;
+  for (const std::string& text : texts) engines.insert(text.substr(0, text.find(' ')));
+  by_settings = by_settings || engines.size() < texts.size();
   if (!different || !again)
     fmt::print("{}: {}: {}\n", problem.to_string(), different ? "other candidates when asked again" : "alike",
                fmt::join(texts, "; "));
@@ -122,10 +126,10 @@ bool check_descriptions(const cudnn::Target& target, const cudnn::ConvolutionPro
 
 bool check_convolutions(const cudnn::Target& target) {
   std::vector<Conv2dParams> problems = model_problems<Conv2dParams>();
-  problems.insert(problems.end(), check::conv2d_problems().begin(), testing::conv2d_problems().end());
+  problems.insert(problems.end(), check::conv2d_problems().begin(), check::conv2d_problems().end());
 
   Table table;
-  bool recorded = true;
+  bool recorded = true, by_settings = false;
   for (Conv2dParams params : problems)
     for (const DType dtype : kDTypes)
       for (const bool tf32 : {false, true})
@@ -142,13 +146,13 @@ bool check_convolutions(const cudnn::Target& target) {
             const cudnn::ConvolutionProblem problem{params, pass, mode, tf32};
             const char* names[] = {"forward", "backward data", "backward weight"};
             std::vector<cudnn::Candidate> candidates = convolution_candidates(target, problem);
-            recorded = check_descriptions(target, problem, candidates) && recorded;
+            recorded = check_descriptions(target, problem, candidates, by_settings) && recorded;
             table.add(fmt::format("{}{}, {}", names[static_cast<int>(pass)],
                                   mode == GradMode::accumulate ? ", accumulated" : "",
                                   tf32 ? "f32 with TF32" : name_of(dtype)),
                       problem.to_string(), target, std::move(candidates), true);
           }
-  return table.print() && recorded;
+  return table.print() && recorded && by_settings;
 }
 
 /// Each plan is a kernel to compile: one is built for each number of channels, candidates are asked for all

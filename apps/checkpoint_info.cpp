@@ -1,8 +1,11 @@
 #include "apps/checkpoint_info.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <limits>
+#include <sstream>
 #include <type_traits>
 
 #include "apps/parse_value.h"
@@ -15,6 +18,7 @@ namespace {
 
 constexpr const char* kFormat = "zeroth checkpoint 2";
 constexpr const char* kFormatWithoutChecksum = "zeroth checkpoint 1";
+constexpr const char* kClassNames = "class_names";
 constexpr std::int64_t kMostSteps = std::numeric_limits<std::int32_t>::max();  // the optimizer's counter
 constexpr std::int64_t kMostExtent = 1 << 16, kMostChannels = 4;
 
@@ -57,6 +61,20 @@ class Fields {
   const SafetensorsFile& file_;
 };
 
+/// Metadata are UTF-8, and names stand in them a line each.
+bool can_be_kept(const std::vector<std::string>& class_names) {
+  return !class_names.empty() && std::all_of(class_names.begin(), class_names.end(), [](const auto& name) {
+    return is_utf8(name) && name.find('\n') == std::string::npos;
+  });
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
 }  // namespace
 
 SafetensorsMetadata CheckpointInfo::metadata() const {
@@ -72,6 +90,7 @@ SafetensorsMetadata CheckpointInfo::metadata() const {
                           {"epoch_loss", print_real(epoch_loss)},
                           {"epoch_correct", std::to_string(epoch_correct)},
                           {"epoch_rows", std::to_string(epoch_rows)}};
+  if (can_be_kept(class_names)) all[kClassNames] = fmt::format("{}", fmt::join(class_names, "\n"));
   if (best_accuracy) all["best_accuracy"] = print_real(*best_accuracy);
   if (best_step) all["best_step"] = std::to_string(*best_step);
   if (plateau.best) {
@@ -106,6 +125,12 @@ CheckpointInfo checkpoint_info(const SafetensorsFile& file) {
   info.data = fields.text("data");
   info.data_hash = fields.hash("data_hash");
   info.classes = fields.integer("classes", 1, kMostExtent);
+  if (fields.has(kClassNames)) {
+    info.class_names = lines_of(fields.text(kClassNames));
+    if (static_cast<std::int64_t>(info.class_names.size()) != info.classes)
+      fields.refuse(
+          fmt::format("it has {} class names for {} classes", info.class_names.size(), info.classes));
+  }
   info.height = fields.integer("height", 1, kMostExtent);
   info.width = fields.integer("width", 1, kMostExtent);
   info.channels = fields.integer("channels", 1, kMostChannels);

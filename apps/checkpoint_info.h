@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/plateau.h"
 #include "engine/safetensors.h"
@@ -16,6 +17,7 @@ struct CheckpointInfo {
   std::string data;    ///< name of the data set
   std::uint64_t data_hash = 0;
   std::int64_t classes = 0;
+  std::vector<std::string> class_names;  ///< of every class, or none: older checkpoints have no names
   std::int64_t height = 0, width = 0, channels = 0;  ///< of a picture
   std::optional<double> best_accuracy;
   std::optional<std::int64_t> best_step;  ///< when it was reached

@@ -122,7 +122,9 @@ std::string usage_message(const CLI::App& program, const CLI::ParseError& error)
   if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr)
     for (const CLI::Option* option : command->get_options())
       if (option->get_required() && option->empty())
-        reason = fmt::format("{} needs {}", name_of(*command), option->get_type_name());
+        reason =
+            fmt::format("{} needs {}{}", name_of(*command),
+                        option->get_positional() ? "" : option->get_name() + ' ', option->get_type_name());
   return fmt::format("{}; see {} --help", reason, name_of(*command));
 }
 

@@ -57,6 +57,11 @@ void say(const std::string& line);
 // Each adds its command to the program.
 void add_train_command(CLI::App& program, Action& action);
 void add_eval_command(CLI::App& program, Action& action);
+void add_eval_all_command(CLI::App& program, Action& action);
+void add_compare_command(CLI::App& program, Action& action);
+void add_plot_command(CLI::App& program, Action& action);
+void add_predict_command(CLI::App& program, Action& action);
+void add_export_command(CLI::App& program, Action& action);
 void add_info_command(CLI::App& program, Action& action);
 void add_data_command(CLI::App& program, Action& action);
 void add_bench_command(CLI::App& program, Action& action);

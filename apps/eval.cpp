@@ -3,13 +3,10 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "apps/checkpoint_info.h"
 #include "apps/command_line.h"
-#include "apps/resolve.h"
 #include "apps/run_folder.h"
 #include "apps/session.h"
-#include "engine/checkpoint.h"
-#include "kernels/core/error.h"
+#include "apps/trained_network.h"
 
 namespace zeroth::app {
 
@@ -59,35 +56,12 @@ std::string as_text(const Evaluation& evaluation, const Dataset& dataset, const 
 
 int evaluate_checkpoint(const Said& said, const std::string& run_or_checkpoint, bool json) {
   const std::string path = find_checkpoint(run_or_checkpoint).string();
-  const SafetensorsFile file(path);
-  const CheckpointInfo info = checkpoint_info(file);
-  TrainOptions options = trained_options(info.config, path);
-  // What a machine decides is this one's matter, not that of the one that trained.
-  const TrainOptions machine;
-  options.threads = machine.threads;
-  options.deterministic = machine.deterministic;
-  options.tf32 = machine.tf32;
-  options.cudnn_plans = machine.cudnn_plans;
-  options.impl = machine.impl;
-  for (const auto* layer : {&said.environment, &said.command_line})
-    for (const Assignment& assignment : *layer) assign(options, assignment);
-
-  const std::unique_ptr<Context> context = make_context(options);
-  time_plans(*context, options, nullptr);
+  TrainedNetwork trained(SafetensorsFile(path), said);
+  const TrainOptions& options = trained.options();
   const Dataset dataset = choose_data(options).dataset;
   if (!options.quiet) say(fmt::format("evaluating {} on the test set of {}", path, label_of(dataset)));
-  const Pictures& test = dataset.test;
-  if (dataset.classes() != info.classes || test.height != info.height || test.width != info.width ||
-      test.channels != info.channels)
-    fail(ErrorKind::data,
-         fmt::format("{} was trained on {} classes of {} x {} x {} pictures; {} has {} of {} x {} x {}", path,
-                     info.classes, info.height, info.width, info.channels, label_of(dataset),
-                     dataset.classes(), test.height, test.width, test.channels));
-  const std::unique_ptr<ResNet> network =
-      make_network(*context, options, info.classes, info.height, info.width, info.channels);
-  load_weights(*context, file, *network);
-  const TrainerConfig config = trainer_config(options, normalisation_for(options.normalize, info.channels));
-  const Evaluation evaluation = evaluate(*context, *network, upload(*context, test, info.classes), config);
+  const Evaluation evaluation = trained.evaluate(dataset);
+  const CheckpointInfo& info = trained.info();
   print_result(json ? as_json(evaluation, dataset, path, info) : as_text(evaluation, dataset, path, info));
   return 0;
 }
@@ -107,9 +81,7 @@ void add_eval_command(CLI::App& program, Action& action) {
                   "a run folder (its best checkpoint by validation, else its last) or a checkpoint")
       ->type_name("RUN|CHECKPOINT")
       ->required();
-  *flags = std::make_unique<SettingFlags>(
-      command, std::vector<std::string>{"data", "device", "threads", "deterministic", "tf32", "cudnn_plans",
-                                        "sync_launches", "impl", "quiet"});
+  *flags = std::make_unique<SettingFlags>(command, TrainedNetwork::settings(true));
   command.add_flag("--json", *json, "print the result as JSON");
 }
 

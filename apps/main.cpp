@@ -38,6 +38,11 @@ int run(int argc, char** argv) {
   Action action;
   add_train_command(program, action);
   add_eval_command(program, action);
+  add_eval_all_command(program, action);
+  add_compare_command(program, action);
+  add_plot_command(program, action);
+  add_predict_command(program, action);
+  add_export_command(program, action);
   add_info_command(program, action);
   add_data_command(program, action);
   add_bench_command(program, action);

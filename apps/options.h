@@ -85,7 +85,7 @@ struct TrainOptions {
   std::string config, out, resume;
   std::int64_t save_every = 5, keep = 0;
   std::optional<double> target_acc;
-  bool quiet = false;
+  bool tensorboard = false, quiet = false;
 };
 
 /// What a configuration file may hold for a setting.

@@ -12,6 +12,7 @@
 #include "apps/checkpoint_info.h"
 #include "apps/resolve.h"
 #include "apps/run_lock.h"
+#include "engine/event_log.h"
 #include "kernels/core/error.h"
 
 namespace zeroth::app {
@@ -105,6 +106,7 @@ std::optional<RunFolder> RunFolder::set_aside_after(std::int64_t step, std::int6
     fs::create_directories(aside.checkpoints());
     for (const fs::path& file : {config(), path_ / "log.jsonl", path_ / "summary.csv"})
       if (is_there(file)) fs::copy_file(file, aside.path() / file.filename());
+    for (const fs::path& file : event_files(path_)) fs::copy_file(file, aside.path() / file.filename());
     for (const fs::path& file : {last(), best()})
       if (is_there(file)) fs::copy_file(file, aside.checkpoints() / file.filename());
     for (const std::int64_t epoch : later) fs::rename(of_epoch(epoch), aside.of_epoch(epoch));
@@ -123,7 +125,7 @@ bool RunFolder::is_free() const {
     std::error_code ignored;  // of what cannot be looked into nothing is said, and it is no free place
     const fs::path name = entry->path().filename();
     const bool ours = name == RunLock::kFile || name == "config.toml" || name == "log.jsonl" ||
-                      name == "summary.csv" || name == plans().filename() ||
+                      name == "summary.csv" || name == plans().filename() || is_event_file(name) ||
                       (entry->path() == checkpoints() && fs::is_empty(checkpoints(), ignored));
     if (!ours) return false;
   }

@@ -26,6 +26,10 @@ void add_run_settings(SettingTable& table) {
   Setting& target = table.real("target_acc", &TrainOptions::target_acc, kUpToOne, "none",
                                "end with exit code 6 unless this accuracy (0.9) is reached");
   target.may_change = true;
+  table
+      .boolean("tensorboard", &TrainOptions::tensorboard,
+               "event files for TensorBoard in the run folder, beside its log")
+      .may_change = true;
   this_run_only(table.boolean("quiet", &TrainOptions::quiet, "no progress, only results and errors"));
 }
 

@@ -9,6 +9,7 @@
 
 #include "apps/command_line.h"
 #include "engine/atomic_file.h"
+#include "engine/event_log.h"
 #include "kernels/core/error.h"
 
 namespace zeroth::app {
@@ -62,6 +63,8 @@ void fill_folder(Start& start, std::int64_t steps_per_epoch) {
       for (const char* name : {"log.jsonl", "summary.csv"})
         if (fs::exists(start.source->path() / name))
           copy_whole(start.source->path() / name, folder.path() / name);
+      for (const fs::path& file : event_files(start.source->path()))
+        copy_whole(file, folder.path() / file.filename());
     }
     if (start.checkpoint->path() != folder.last()) copy_whole(start.checkpoint->path(), folder.last());
     settle_best(start);

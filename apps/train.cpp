@@ -10,6 +10,7 @@
 
 #include "apps/command_line.h"
 #include "apps/parse_value.h"
+#include "apps/pytorch_weights.h"
 #include "apps/session.h"
 #include "apps/start.h"
 #include "apps/train_loop.h"
@@ -57,6 +58,7 @@ void settle_data(Start& start, const Dataset& dataset) {
   info.data = label_of(dataset);
   info.data_hash = dataset.content_hash;
   info.classes = dataset.classes();
+  info.class_names = dataset.class_names;
   info.height = dataset.train.height;
   info.width = dataset.train.width;
   info.channels = dataset.train.channels;
@@ -131,6 +133,7 @@ void fill_initial_weights(const TrainOptions& options, Context& context, ResNet&
       fail(ErrorKind::data,
            fmt::format("--init {}: its weights are of {}; this network is {}", options.init, theirs, ours));
   }
+  if (has_pytorch_filters(file, network.store())) return load_pytorch_weights(context, file, network);
   load_weights(context, file, network);
 }
 

@@ -59,6 +59,7 @@ TrainLoop::TrainLoop(Training training)
       log_(training_.folder.path(), training_.info.data, training_.info.step),
       progress_(STDERR_FILENO, training_.options.quiet),
       first_step_(training_.info.step) {
+  if (training_.options.tensorboard) events_.emplace(training_.folder.path(), training_.info.step);
   last_step_ = training_.options.epochs * training_.trainer.steps_per_epoch();
   last_step_ = std::min(last_step_, training_.options.max_steps.value_or(last_step_));
   epoch_ = {training_.info.epoch_loss, training_.info.epoch_correct, training_.info.epoch_rows};
@@ -185,6 +186,12 @@ Evaluation TrainLoop::final_evaluation() {
   return *tested_;
 }
 
+template <class Record>
+void TrainLoop::log(const Record& record) {
+  log_.write(record);
+  if (events_) events_->write(record);
+}
+
 void TrainLoop::log_step() {
   const Trainer& trainer = training_.trainer;
   StepRecord record;
@@ -197,7 +204,7 @@ void TrainLoop::log_step() {
   if (training_.matrix_rate > 0)
     record.of_ceiling = record.images_per_second * training_.flops_per_image / training_.matrix_rate;
   fill_report(record);
-  log_.write(record);
+  log(record);
   line_ = {};
   line_start_ = Clock::now();
 }
@@ -238,7 +245,7 @@ void TrainLoop::finish_epoch() {
   (validates ? record.validation : record.test) = result;
   record.seconds = seconds_since(epoch_start_);
   fill_report(record);
-  log_.write(record);
+  log(record);
   progress_.message(fmt::format("epoch {}/{}: loss {:.4f}, error {} train, {} {}{}, {}{}{}", record.epoch,
                                 options.epochs, record.train.loss, percent(record.train.error),
                                 percent(result.error), validates ? "validation" : "test", report_text(),

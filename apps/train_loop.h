@@ -9,6 +9,7 @@
 #include "apps/checkpoint_info.h"
 #include "apps/options.h"
 #include "apps/run_folder.h"
+#include "engine/event_log.h"
 #include "engine/progress.h"
 #include "engine/run_log.h"
 #include "engine/trainer.h"
@@ -69,6 +70,8 @@ class TrainLoop {
   std::string report_text() const;
   /// On the validation pictures, where some are held out, else on the test set.
   SetResult evaluate();
+  template <class Record>
+  void log(const Record& record);
   void log_step();
   void show();
   void finish_epoch();
@@ -79,6 +82,7 @@ class TrainLoop {
 
   Training training_;
   RunLog log_;
+  std::optional<EventLog> events_;  // --tensorboard
   Progress progress_;
   std::int64_t last_step_ = 0;
   std::int64_t first_step_ = 0;       // of this process

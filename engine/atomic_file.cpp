@@ -96,4 +96,27 @@ void replace_file(const fs::path& path, std::string_view text) {
   replace_file(path, std::span(&bytes, 1));
 }
 
+void append_file(const std::filesystem::path& path, std::string_view text) {
+  int file = -1;
+  do {
+    file = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+  } while (file < 0 && errno == EINTR);
+  int error = file < 0 ? errno : 0;
+  if (file >= 0) {
+    const off_t before = ::lseek(file, 0, SEEK_END);
+    ssize_t written = 0;
+    do {
+      errno = ENOSPC;  // a short write sets none
+      written = ::write(file, text.data(), text.size());
+    } while (written < 0 && errno == EINTR);
+    if (written != static_cast<ssize_t>(text.size())) {
+      error = errno;
+      if (written > 0 && ::ftruncate(file, before) != 0) error = errno;
+    }
+    ::close(file);
+  }
+  if (error != 0)
+    fail(ErrorKind::runtime, fmt::format("cannot write {}: {}", path.string(), std::strerror(error)));
+}
+
 }  // namespace zeroth

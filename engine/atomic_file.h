@@ -15,4 +15,8 @@ namespace zeroth {
 void replace_file(const std::filesystem::path& path, std::span<const std::span<const std::byte>> pieces);
 void replace_file(const std::filesystem::path& path, std::string_view text);
 
+/// Appends with one write(2), making the file where there is none; what a full disk took of it is taken back,
+/// so that nothing half written stays. Throws Error(runtime), naming the file and the reason.
+void append_file(const std::filesystem::path& path, std::string_view text);
+
 }  // namespace zeroth

@@ -3,10 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstring>
 #include <string_view>
+
+#include "engine/crc.h"
 
 namespace zeroth {
 
@@ -14,45 +15,26 @@ namespace {
 
 constexpr const char* kChecksum = "crc32";
 
-/// CRC-32 as zlib computes it (ISO 3309, reflected), a byte at a time.
-class Crc32 {
- public:
-  void add(std::span<const std::byte> bytes) {
-    for (const std::byte byte : bytes)
-      state_ = kTable[(state_ ^ static_cast<std::uint32_t>(byte)) & 0xff] ^ (state_ >> 8);
-  }
-  void add(std::string_view text) {
-    add(std::as_bytes(std::span(text)));
-    add(std::as_bytes(std::span("", 1)));
-  }
-  std::uint32_t value() const { return ~state_; }
-
- private:
-  static constexpr std::array<std::uint32_t, 256> kTable = [] {
-    std::array<std::uint32_t, 256> table{};
-    for (std::uint32_t i = 0; i < 256; ++i) {
-      table[i] = i;
-      for (int bit = 0; bit < 8; ++bit) table[i] = (table[i] >> 1) ^ (table[i] % 2 == 1 ? 0xedb88320u : 0u);
-    }
-    return table;
-  }();
-  std::uint32_t state_ = 0xffffffffu;
-};
+/// A text with the zero byte that ends it.
+void add_text(Crc32& crc, std::string_view text) {
+  crc.add(std::as_bytes(std::span(text)));
+  crc.add(std::as_bytes(std::span("", 1)));
+}
 
 std::string checksum_of(std::span<const SafetensorsEntry> tensors, const SafetensorsMetadata& metadata) {
   Crc32 crc;
   for (const auto& [key, value] : metadata) {
     if (key == kChecksum) continue;
-    crc.add(key);
-    crc.add(value);
+    add_text(crc, key);
+    add_text(crc, value);
   }
   std::vector<const SafetensorsEntry*> order;
   for (const SafetensorsEntry& tensor : tensors) order.push_back(&tensor);
   std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) { return a->name < b->name; });
   for (const SafetensorsEntry* tensor : order) {
-    crc.add(tensor->name);
-    crc.add(name_of(tensor->dtype));
-    crc.add(tensor->shape.to_string());
+    add_text(crc, tensor->name);
+    add_text(crc, name_of(tensor->dtype));
+    add_text(crc, tensor->shape.to_string());
     crc.add(tensor->bytes);
   }
   return fmt::format("{:08x}", crc.value());

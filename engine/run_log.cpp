@@ -1,13 +1,9 @@
 #include "engine/run_log.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <charconv>
 #include <cmath>
-#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -69,30 +65,6 @@ void cut(const fs::path& path, std::string_view heading, std::int64_t steps_take
   replace_file(path, kept);
 }
 
-/// One write(2) of a whole line; what a full disk took of it is taken back, so that no half line stays.
-void append(const fs::path& path, const std::string& line) {
-  int file = -1;
-  do {
-    file = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
-  } while (file < 0 && errno == EINTR);
-  int error = file < 0 ? errno : 0;
-  if (file >= 0) {
-    const off_t before = ::lseek(file, 0, SEEK_END);
-    ssize_t written = 0;
-    do {
-      errno = ENOSPC;  // a short write sets none
-      written = ::write(file, line.data(), line.size());
-    } while (written < 0 && errno == EINTR);
-    if (written != static_cast<ssize_t>(line.size())) {
-      error = errno;
-      if (written > 0 && ::ftruncate(file, before) != 0) error = errno;
-    }
-    ::close(file);
-  }
-  if (error != 0)
-    fail(ErrorKind::runtime, fmt::format("cannot write {}: {}", path.string(), std::strerror(error)));
-}
-
 nlohmann::ordered_json number(double value) {
   return std::isfinite(value) ? nlohmann::ordered_json(value) : nlohmann::ordered_json(nullptr);
 }
@@ -131,15 +103,16 @@ void RunLog::write(const StepRecord& record) {
   if (record.loss_scale) line["loss_scale"] = number(*record.loss_scale);
   if (record.skipped_steps) line["skipped_steps"] = *record.skipped_steps;
   line["data"] = data_;
-  append(steps_path_, line.dump() + '\n');
+  append_file(steps_path_, line.dump() + '\n');
 }
 
 void RunLog::write(const EpochRecord& record) {
-  append(epochs_path_,
-         fmt::format("{},{},{},{},{},{},{},{},{},{},{},{}\n", record.epoch, record.step,
-                     cell(record.learning_rate), cells(record.train), cells(record.validation),
-                     cells(record.test), cell(record.images_per_second), cell(record.seconds),
-                     cell(record.gradient_norm), cell(record.loss_scale), cell(record.skipped_steps), data_));
+  append_file(
+      epochs_path_,
+      fmt::format("{},{},{},{},{},{},{},{},{},{},{},{}\n", record.epoch, record.step,
+                  cell(record.learning_rate), cells(record.train), cells(record.validation),
+                  cells(record.test), cell(record.images_per_second), cell(record.seconds),
+                  cell(record.gradient_norm), cell(record.loss_scale), cell(record.skipped_steps), data_));
 }
 
 }  // namespace zeroth

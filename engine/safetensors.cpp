@@ -10,6 +10,7 @@
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -30,6 +31,18 @@ constexpr std::array<std::pair<const char*, DType>, 6> kDTypes{{{"F64", DType::f
                                                                 {"BF16", DType::bf16},
                                                                 {"I32", DType::i32},
                                                                 {"U8", DType::u8}}};
+
+/// Those that the format has besides: such tensors are passed over.
+constexpr std::array<std::pair<const char*, std::size_t>, 10> kOtherDTypes{{{"I64", 8},
+                                                                            {"U64", 8},
+                                                                            {"U32", 4},
+                                                                            {"I16", 2},
+                                                                            {"U16", 2},
+                                                                            {"I8", 1},
+                                                                            {"BOOL", 1},
+                                                                            {"F8_E4M3", 1},
+                                                                            {"F8_E5M2", 1},
+                                                                            {"F8_E8M0", 1}}};
 
 const char* format_name(DType dtype) {
   for (const auto& [name, type] : kDTypes)
@@ -91,34 +104,44 @@ class HeaderReader {
     return metadata;
   }
 
-  /// The tensor's entry with its byte range; `bytes` of the entry is still empty.
-  std::pair<SafetensorsEntry, ByteRange> tensor(const std::string& name, const Json& object) const {
+  struct Described {
+    SafetensorsEntry entry;  ///< its `bytes` are still empty
+    ByteRange range;
+    bool passed_over;  ///< for its dtype, which the entry then does not say
+  };
+
+  Described tensor(const std::string& name, const Json& object) const {
     for (const char* key : {"dtype", "shape", "data_offsets"})
       if (!object.is_object() || !object.contains(key))
         refuse(fmt::format("tensor '{}' has no {}", name, key));
     if (object.size() != 3) refuse(fmt::format("tensor '{}' has keys the format does not know", name));
     SafetensorsEntry entry;
     entry.name = name;
-    entry.dtype = dtype(name, object["dtype"]);
+    const auto [dtype, width] = dtype_and_width(name, object["dtype"]);
+    entry.dtype = dtype.value_or(DType::u8);
     const std::vector<std::uint64_t> extents = unsigned_numbers(name, "shape", object["shape"]);
-    const std::uint64_t bytes = bytes_of(name, extents, entry.dtype);
+    const std::uint64_t bytes = bytes_of(name, extents, width);
     entry.shape = shape(name, extents);
     const std::vector<std::uint64_t> offsets = unsigned_numbers(name, "data_offsets", object["data_offsets"]);
     if (offsets.size() != 2 || offsets[1] < offsets[0])
       refuse(fmt::format("tensor '{}' has no valid data_offsets", name));
     if (offsets[1] - offsets[0] != bytes)
       refuse(fmt::format("tensor '{}' of shape {} {} needs {} bytes and has {}", name,
-                         entry.shape.to_string(), format_name(entry.dtype), bytes, offsets[1] - offsets[0]));
-    return {std::move(entry), {offsets[0], offsets[1]}};
+                         entry.shape.to_string(), object["dtype"].get<std::string>(), bytes,
+                         offsets[1] - offsets[0]));
+    return {std::move(entry), {offsets[0], offsets[1]}, !dtype};
   }
 
  private:
-  DType dtype(const std::string& name, const Json& value) const {
+  /// No dtype where zeroth has none of that name; bytes of an element.
+  std::pair<std::optional<DType>, std::size_t> dtype_and_width(const std::string& name,
+                                                               const Json& value) const {
     const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
     for (const auto& [known, type] : kDTypes)
-      if (text == known) return type;
-    refuse(fmt::format("tensor '{}' has the dtype {}; zeroth reads F64, F32, F16, BF16, I32 and U8", name,
-                       text));
+      if (text == known) return {type, size_of(type)};
+    for (const auto& [known, width] : kOtherDTypes)
+      if (text == known) return {std::nullopt, width};
+    refuse(fmt::format("tensor '{}' has the dtype {}, which the format does not know", name, text));
   }
 
   std::vector<std::uint64_t> unsigned_numbers(const std::string& name, const char* what,
@@ -155,8 +178,8 @@ class HeaderReader {
 
   /// Any extents whose product overflows are refused, even where a later one is zero.
   std::uint64_t bytes_of(const std::string& name, const std::vector<std::uint64_t>& extents,
-                         DType dtype) const {
-    std::uint64_t bytes = size_of(dtype);
+                         std::size_t width) const {
+    std::uint64_t bytes = width;
     bool fits = true;
     for (const std::uint64_t extent : extents)
       fits = fits && extent <= std::numeric_limits<std::int64_t>::max() &&
@@ -261,7 +284,7 @@ SafetensorsFile::SafetensorsFile(const fs::path& path) : path_(path) {
   const HeaderReader reader(path_);
   std::uint64_t data_bytes = 0;
   const Json header = reader.parse(read_header(file, path, reader, data_bytes));
-  std::vector<std::pair<SafetensorsEntry, ByteRange>> described;
+  std::vector<HeaderReader::Described> described;
   for (const auto& [key, value] : header.items()) {
     if (key == kMetadataKey) {
       metadata_ = reader.metadata(value);
@@ -270,9 +293,9 @@ SafetensorsFile::SafetensorsFile(const fs::path& path) : path_(path) {
     }
   }
   std::stable_sort(described.begin(), described.end(),
-                   [](const auto& a, const auto& b) { return a.second < b.second; });
+                   [](const auto& a, const auto& b) { return a.range < b.range; });
   std::uint64_t end = 0;
-  for (const auto& [tensor, range] : described) {
+  for (const auto& [tensor, range, passed_over] : described) {
     if (range.first != end)
       reader.refuse(fmt::format("there is {} before tensor '{}'", range.first < end ? "an overlap" : "a hole",
                                 tensor.name));
@@ -283,7 +306,8 @@ SafetensorsFile::SafetensorsFile(const fs::path& path) : path_(path) {
 
   bytes_.resize(data_bytes);
   read_exactly(file, reinterpret_cast<char*>(bytes_.data()), data_bytes, reader);
-  for (auto& [tensor, range] : described) {
+  for (auto& [tensor, range, passed_over] : described) {
+    if (passed_over) continue;
     tensor.bytes = std::span<const std::byte>(bytes_).subspan(range.first, range.second - range.first);
     index_[tensor.name] = tensors_.size();
     tensors_.push_back(std::move(tensor));

@@ -38,13 +38,14 @@ class SafetensorsFile {
  public:
   /// Throws Error(data), one line with the path and the reason, unless every byte of the file is accounted
   /// for: the header begins with '{', is UTF-8 JSON, shorter than 100 MB and than the file, without a key
-  /// twice; each tensor has a known dtype, at most four extents, and exactly the bytes its shape asks for;
-  /// tensors neither overlap nor leave a hole nor end before or after the file.
+  /// twice; each tensor has a dtype the format knows, at most four extents, and exactly the bytes its shape
+  /// asks for; tensors neither overlap nor leave a hole nor end before or after the file.
   explicit SafetensorsFile(const std::filesystem::path& path);
   SafetensorsFile(const SafetensorsFile&) = delete;
   SafetensorsFile& operator=(const SafetensorsFile&) = delete;
 
-  /// In the order of their bytes.
+  /// In the order of their bytes. Those of dtypes that zeroth has not, as PyTorch's counters in I64, are left
+  /// out.
   const std::vector<SafetensorsEntry>& tensors() const { return tensors_; }
   const SafetensorsMetadata& metadata() const { return metadata_; }
   /// The tensor of that name, or nullptr.

@@ -53,6 +53,32 @@ StepMode default_step_mode(DeviceKind device) {
 
 constexpr std::int64_t kEvaluationBatch = 500;
 
+/// Calls use(x, labels) with all pictures, or those that `indices` names, a batch at a time, as a network
+/// sees them in evaluation: normalised, not augmented.
+template <class Use>
+void for_each_batch(Context& context, const Network& network, const PictureSet& set,
+                    const TrainerConfig& config, std::span<const std::int32_t> indices, Use&& use) {
+  std::vector<std::int32_t> all(indices.begin(), indices.end());
+  if (indices.empty()) {
+    all.resize(static_cast<std::size_t>(set.size()));
+    std::iota(all.begin(), all.end(), 0);
+  }
+  const auto pictures = static_cast<std::int64_t>(all.size());
+  const Tensor order = Tensor::from_host<std::int32_t>(context, {pictures}, all);
+  const Tensor place = Tensor::empty(context, {4}, DType::i32);
+  for (std::int64_t begin = 0; begin < pictures; begin += kEvaluationBatch) {
+    const std::int64_t rows = std::min(kEvaluationBatch, pictures - begin);
+    const std::array<std::int32_t, 4> words = batch_words(0, 0, begin);
+    context.upload(place, std::as_bytes(std::span<const std::int32_t>(words)));
+    const AugmentParams params =
+        augment_params(set, pictures, rows, config, network.store().working_dtype(), false);
+    const Tensor x = Tensor::empty(context, {rows, params.h, params.w, params.c}, params.dtype);
+    const Tensor labels = Tensor::empty(context, {rows}, DType::i32);
+    augment_forward(context, params, set.pictures, set.labels, order, place, x, labels);
+    use(x, labels);
+  }
+}
+
 }  // namespace
 
 Trainer::Trainer(Context& context, Network& network, PictureSet train, const TrainerConfig& config,
@@ -134,28 +160,12 @@ Evaluation Trainer::evaluate(const PictureSet& set, std::span<const std::int32_t
 
 Evaluation evaluate(Context& context, Network& network, const PictureSet& set, const TrainerConfig& config,
                     std::span<const std::int32_t> indices) {
-  std::vector<std::int32_t> all(indices.begin(), indices.end());
-  if (indices.empty()) {
-    all.resize(static_cast<std::size_t>(set.size()));
-    std::iota(all.begin(), all.end(), 0);
-  }
   Evaluation result;
   result.class_rows.resize(static_cast<std::size_t>(set.classes));
   result.class_correct.resize(static_cast<std::size_t>(set.classes));
   const Tensor metrics = Tensor::zeros(context, {3}, DType::f64);
-  const auto pictures = static_cast<std::int64_t>(all.size());
-  const Tensor order = Tensor::from_host<std::int32_t>(context, {pictures}, all);
-  const Tensor place = Tensor::empty(context, {4}, DType::i32);
   const ProfileRange range("evaluation");
-  for (std::int64_t begin = 0; begin < pictures; begin += kEvaluationBatch) {
-    const std::int64_t rows = std::min(kEvaluationBatch, pictures - begin);
-    const std::array<std::int32_t, 4> words = batch_words(0, 0, begin);
-    context.upload(place, std::as_bytes(std::span<const std::int32_t>(words)));
-    const AugmentParams params =
-        augment_params(set, pictures, rows, config, network.store().working_dtype(), false);
-    const Tensor x = Tensor::empty(context, {rows, params.h, params.w, params.c}, params.dtype);
-    const Tensor labels = Tensor::empty(context, {rows}, DType::i32);
-    augment_forward(context, params, set.pictures, set.labels, order, place, x, labels);
+  for_each_batch(context, network, set, config, indices, [&](const Tensor& x, const Tensor& labels) {
     Tape tape(context, Tape::Mode::inference);
     const Loss loss =
         softmax_cross_entropy(tape, network.forward(tape, tape.constant(x)), labels, 0.0, metrics);
@@ -165,9 +175,23 @@ Evaluation evaluate(Context& context, Network& network, const PictureSet& set, c
       ++result.class_rows[static_cast<std::size_t>(truth[row])];
       result.class_correct[static_cast<std::size_t>(truth[row])] += truth[row] == guess[row];
     }
-  }
+  });
   result.metrics = read_metrics(context, metrics);
   return result;
+}
+
+std::vector<double> predict(Context& context, Network& network, const PictureSet& set,
+                            const TrainerConfig& config) {
+  std::vector<double> logits;
+  for_each_batch(context, network, set, config, {}, [&](const Tensor& x, const Tensor&) {
+    Tape tape(context, Tape::Mode::inference);
+    const Tensor batch = network.forward(tape, tape.constant(x)).value;
+    dispatch_storage(batch.dtype(), [&]<class T>(TypeTag<T>) {
+      for (const T value : batch.to_host<T>(context))
+        logits.push_back(static_cast<double>(to_compute(value)));
+    });
+  });
+  return logits;
 }
 
 std::vector<NamedTensor> Trainer::tensors() const {

@@ -129,4 +129,8 @@ class Trainer {
 Evaluation evaluate(Context& context, Network& network, const PictureSet& set, const TrainerConfig& config,
                     std::span<const std::int32_t> indices = {});
 
+/// Logits (M, classes), row by row, of every picture of a set. Of the configuration, only mean and std count.
+std::vector<double> predict(Context& context, Network& network, const PictureSet& set,
+                            const TrainerConfig& config);
+
 }  // namespace zeroth

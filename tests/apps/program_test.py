@@ -31,8 +31,9 @@ class CommandLine(Workplace):
         self.assertLess(min(times), 0.2)  # the aim is 0.02 s; machines that test are busy
 
     def test_help_has_an_example(self):
-        for command in ([], ["train"], ["eval"], ["info"], ["data"], ["data", "fetch"], ["data", "verify"],
-                        ["data", "generate"], ["bench"], ["bench", "kernels"], ["bench", "train"], ["recipes"],
+        for command in ([], ["train"], ["eval"], ["eval-all"], ["plot"], ["compare"], ["predict"], ["export"], ["info"],
+                        ["data"], ["data", "fetch"], ["data", "verify"], ["data", "generate"],
+                        ["bench"], ["bench", "kernels"], ["bench", "train"], ["recipes"],
                         ["reproduce"]):
             shown = self.run_program(*command, "--help").stdout
             self.assertIn("Example:\n  zeroth " + " ".join(command), shown)

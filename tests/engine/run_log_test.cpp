@@ -1,9 +1,11 @@
 #include "engine/run_log.h"
 
+#include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "engine/read_run_log.h"
 #include "tests/data/scratch.h"
 
 using namespace zeroth;
@@ -127,4 +129,69 @@ TEST_CASE("run log: a missing log is begun, a foreign one is refused", "[run_log
                  "summary.csv: record 1 has no step"));
   CHECK(contains(message_of(ErrorKind::runtime, [&] { RunLog(scratch / "absent", "cifar10", 0); }),
                  "No such file or directory"));
+}
+
+TEST_CASE("run log: what is read back is what was written", "[run_log]") {
+  const ScratchFolder scratch;
+  {
+    RunLog log(scratch.path(), "letters, folded (unofficial)", 0);
+    write_steps(log, 1, 20);
+    EpochRecord validated = epoch_record(3);
+    validated.test.reset();
+    validated.validation = SetResult{1.5, 0.0625};
+    validated.train.loss = std::numeric_limits<double>::quiet_NaN();
+    log.write(validated);
+  }
+  write_text(scratch / "log.jsonl", read_text(scratch / "log.jsonl") + "{\"step\":2");  // being written
+  const RunRecords records = read_run_log(scratch.path());
+  CHECK(records.data == "letters, folded (unofficial)");
+  REQUIRE(records.steps.size() == 20);
+  CHECK(records.steps[4].step == 5);
+  CHECK(records.steps[4].epoch == 0.5);
+  CHECK(records.steps[4].loss == 0.2);
+  CHECK(records.steps[4].learning_rate == 0.1);
+  CHECK(!records.steps[4].of_ceiling);
+  REQUIRE(records.epochs.size() == 3);
+  CHECK(records.epochs[1].epoch == 2);
+  CHECK(records.epochs[1].step == 20);
+  REQUIRE(records.epochs[1].test);
+  CHECK(records.epochs[1].test->error == 0.125);
+  CHECK(!records.epochs[1].validation);
+  CHECK(records.epochs[1].seconds == 2.5);
+  CHECK(records.validated());
+  CHECK(records.epochs[2].validation->loss == 1.5);
+  CHECK(!records.epochs[2].test);
+  CHECK(std::isnan(records.epochs[2].train.loss));
+}
+
+TEST_CASE("run log: what cannot be read back is refused by line", "[run_log]") {
+  const ScratchFolder scratch;
+  const auto refusal = [&] { return message_of(ErrorKind::data, [&] { read_run_log(scratch.path()); }); };
+  CHECK(contains(refusal(), "log.jsonl"));
+  { const RunLog log(scratch.path(), "cifar10", 0); }
+  CHECK(contains(refusal(), "has no record yet"));
+  write_text(scratch / "log.jsonl", "{\"step\":1}\n");
+  CHECK(contains(refusal(), "log.jsonl:1: no record"));
+  write_text(scratch / "log.jsonl", "");
+  const std::string heading = read_text(scratch / "summary.csv");
+  const std::string good = "1,2,0.1,0.5,0.5,,,0.5,0.5,1,1,,,,cifar10\n";
+  write_text(scratch / "summary.csv", heading + good);
+  CHECK(read_run_log(scratch.path()).epochs.size() == 1);
+  for (const char* row :
+       {"1,2\n", "1,2,0.1,0.5,0.5,,,x,0.5,1,1,,,,cifar10\n", "1,2,0.1,0.5,0.5,,,0.5,0.5,1,1,,,\n",
+        "0,2,0.1,0.5,0.5,,,0.5,0.5,1,1,,,,cifar10\n", "1,2,0.1x,0.5,0.5,,,0.5,0.5,1,1,,,,cifar10\n"}) {
+    write_text(scratch / "summary.csv", heading + row);
+    CHECK(contains(refusal(), "summary.csv:2: no record"));
+  }
+  write_text(scratch / "summary.csv", "a,b\n" + good);
+  CHECK(contains(refusal(), "summary.csv:2: no record"));
+  // As runs had it before gradient norms were logged.
+  write_text(scratch / "summary.csv",
+             "epoch,step,lr,train_loss,train_error,validation_loss,validation_error,test_loss,test_error,"
+             "images_per_second,seconds,data\n1,2,0.1,0.5,0.25,,,0.5,0.125,1,1,cifar10\n");
+  const RunRecords older = read_run_log(scratch.path());
+  REQUIRE(older.epochs.size() == 1);
+  CHECK(older.epochs[0].test->error == 0.125);
+  CHECK(!older.epochs[0].gradient_norm);
+  CHECK(older.data == "cifar10");
 }

@@ -99,6 +99,19 @@ TEST_CASE("safetensors: the smallest files", "[safetensors]") {
   CHECK(padded.find("w")->bytes[2] == std::byte{2});
 }
 
+TEST_CASE("safetensors: tensors of dtypes that zeroth has not are passed over", "[safetensors]") {
+  const ScratchFolder scratch;
+  write_raw(scratch / "a.safetensors",
+            "{" + tensor("a", "U8", "[2]", "[0,2]") + "," + tensor("n", "I64", "[]", "[2,10]") + "," +
+                tensor("b", "U8", "[1]", "[10,11]") + "}",
+            11);
+  const SafetensorsFile file(scratch / "a.safetensors");
+  CHECK(file.tensors().size() == 2);
+  CHECK(file.find("n") == nullptr);
+  REQUIRE(file.find("b") != nullptr);
+  CHECK(file.find("b")->bytes[0] == std::byte{10});
+}
+
 TEST_CASE("safetensors: damaged headers are refused by name", "[safetensors]") {
   const std::string good = tensor("w", "F32", "[2]", "[0,8]");
   CHECK(contains(refusal("[1]", 0), "does not start with '{'"));
@@ -126,7 +139,7 @@ TEST_CASE("safetensors: wrong shapes, offsets and dtypes are refused by name", "
     return "{" + tensor("w", dtype, shape, offsets) + "}";
   };
   CHECK(contains(refusal(one("F31", "[2]", "[0,8]"), 8), "dtype F31"));
-  CHECK(contains(refusal(one("I64", "[1]", "[0,8]"), 8), "dtype I64"));
+  CHECK(contains(refusal(one("I64", "[2]", "[0,8]"), 8), "(2) I64 needs 16 bytes and has 8"));
   CHECK(contains(refusal(one("F32", "[3]", "[0,8]"), 8), "needs 12 bytes and has 8"));
   CHECK(contains(refusal(one("F32", "[-2]", "[0,8]"), 8), "shape of tensor 'w'"));
   CHECK(contains(refusal(one("F32", "[2.0]", "[0,8]"), 8), "shape of tensor 'w'"));

@@ -152,7 +152,7 @@ class Onnx(Exchange):
         self.compare(LARGE)
 
 
-class PyTorch(Exchange):
+class PyTorchExchange(Exchange):
     def torch(self):
         try:
             import networks
@@ -189,10 +189,10 @@ class PyTorch(Exchange):
             header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
         return header["__metadata__"]
 
-    def test_export_and_back(self):
+    def there_and_back(self, networks):
         torch, _, tensor_file = self.torch()
         paths, planes = self.pictures()
-        for name, flags in {**NETWORKS, "resnet18": LARGE["resnet18"]}.items():
+        for name, flags in networks.items():
             run, out = self.trained(name, flags), self.path(name + ".safetensors")
             self.run_program("export", run, "--pytorch", out)
             network = self.network(flags)
@@ -218,6 +218,11 @@ class PyTorch(Exchange):
                 if "running" not in key:  # one step has moved those
                     self.assertTrue(torch.equal(value, second[key]), key)
 
+
+class PyTorch(PyTorchExchange):
+    def test_forms_and_shortcuts(self):
+        self.there_and_back(NETWORKS)
+
     def test_another_model(self):
         _, _, tensor_file = self.torch()
         network = self.network(NETWORKS["post-a"])
@@ -226,6 +231,11 @@ class PyTorch(Exchange):
         train = ["train", "--data", self.data, "--batch-size", "4", "--init", theirs, "--max-steps", "1", "--quiet"]
         self.refused(*train, "--model", "rezero-resnet14", code=3, words=["theirs.safetensors", "layer1.1", "another model"])
         self.refused(*train, "--model", "resnet18-cifar", code=3, words=["theirs.safetensors"])
+
+
+class PyTorchResNet18(PyTorchExchange):
+    def test_resnet18(self):
+        self.there_and_back({"resnet18": LARGE["resnet18"]})
 
 
 if __name__ == "__main__":

@@ -76,8 +76,8 @@ void fill_standard_descriptors() {
 }
 
 /// OpenMP's threads wait for each other by spinning unless told otherwise before the program begins. Beside
-/// other work on the same cores a spinning thread keeps the one it waits for from running, and a step may
-/// take ten times as long; on a quiet machine sleeping costs nothing that can be measured. So a command
+/// other work on the same cores a spinning thread keeps the one it waits for from running, and a step takes
+/// several times as long; on a quiet machine sleeping costs nothing that can be measured. So a command
 /// starts itself again with the environment that OpenMP reads, unless its user has chosen.
 void wait_passively(int argc, char** argv) {
   const bool computes = argc > 1 && argv[1][0] != '-';

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command_line.h"
-#include "apps/run_folder.h"
+#include "apps/find_checkpoint.h"
 #include "apps/session.h"
 #include "apps/trained_network.h"
 
@@ -55,7 +55,7 @@ std::string as_text(const Evaluation& evaluation, const Dataset& dataset, const 
 }
 
 int evaluate_checkpoint(const Said& said, const std::string& run_or_checkpoint, bool json) {
-  const std::string path = find_checkpoint(run_or_checkpoint).string();
+  const std::string path = find_whole_checkpoint(run_or_checkpoint);
   TrainedNetwork trained(SafetensorsFile(path), said);
   const TrainOptions& options = trained.options();
   const Dataset dataset = choose_data(options).dataset;

@@ -6,7 +6,7 @@
 #include "apps/command_line.h"
 #include "apps/onnx_model.h"
 #include "apps/pytorch_weights.h"
-#include "apps/run_folder.h"
+#include "apps/find_checkpoint.h"
 #include "apps/trained_network.h"
 #include "engine/atomic_file.h"
 #include "kernels/core/error.h"
@@ -22,7 +22,7 @@ struct ExportFlags {
 int export_network(const ExportFlags& flags) {
   if (flags.onnx.empty() && flags.pytorch.empty())
     fail(ErrorKind::usage, "zeroth export takes --onnx FILE, --pytorch FILE or both");
-  const std::string path = find_checkpoint(flags.checkpoint).string();
+  const std::string path = find_whole_checkpoint(flags.checkpoint);
   Said said;  // weights are only copied: no GPU is worth waking for that
   said.command_line.push_back({find_setting("device"), "cpu", "--device"});
   TrainedNetwork trained(SafetensorsFile(path), said);

@@ -8,7 +8,7 @@
 
 #include "apps/command_line.h"
 #include "apps/parse_value.h"
-#include "apps/run_folder.h"
+#include "apps/find_checkpoint.h"
 #include "apps/session.h"
 #include "apps/trained_network.h"
 #include "data/picture_file.h"
@@ -79,7 +79,7 @@ int predict_pictures(const Said& said, const PredictFlags& flags) {
   } catch (const Error& error) {
     fail(error.kind(), fmt::format("--top: {}", error.what()));
   }
-  const std::string path = find_checkpoint(flags.checkpoint).string();
+  const std::string path = find_whole_checkpoint(flags.checkpoint);
   TrainedNetwork trained(SafetensorsFile(path), said);
   const CheckpointInfo& info = trained.info();
   if (info.height != info.width || (info.channels != 1 && info.channels != 3))

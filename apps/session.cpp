@@ -152,6 +152,10 @@ double training_flops(const ResNet& network) {
   return 6.0 * static_cast<double>(network.multiply_adds());
 }
 
+std::string count_of(std::int64_t count, const std::string& what) {
+  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
+}
+
 std::string percent(double fraction) {
   return fmt::format("{:.2f} %", 100.0 * fraction);
 }

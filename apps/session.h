@@ -57,6 +57,9 @@ Normalisation normalisation_for(const std::string& name, std::int64_t channels);
 /// much as the product.
 double training_flops(const ResNet& network);
 
+/// "1 epoch", "2 epochs"
+std::string count_of(std::int64_t count, const std::string& what);
+
 /// "17.55 %"
 std::string percent(double fraction);
 

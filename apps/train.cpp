@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -13,6 +12,7 @@
 #include "apps/pytorch_weights.h"
 #include "apps/session.h"
 #include "apps/start.h"
+#include "apps/stop_signal.h"
 #include "apps/train_loop.h"
 #include "data/order.h"
 #include "engine/ceilings.h"
@@ -107,8 +107,8 @@ void tell_start(const Start& start, const Context& context, const ResNet& networ
         "then too low");
   tell(options,
        fmt::format(
-           "recipe {}, {} epochs of {} steps, into {}{}", options.recipe, options.epochs,
-           training.trainer.steps_per_epoch(), start.folder->path().string(),
+           "recipe {}, {} of {}, into {}{}", options.recipe, count_of(options.epochs, "epoch"),
+           count_of(training.trainer.steps_per_epoch(), "step"), start.folder->path().string(),
            start.checkpoint == nullptr ? "" : fmt::format(", resumed after step {}", start.info.step)));
 }
 
@@ -141,9 +141,11 @@ void fill_initial_weights(const TrainOptions& options, Context& context, ResNet&
 void fill_network(const Start& start, Context& context, ResNet& network, Trainer& trainer) {
   if (start.checkpoint != nullptr) {
     std::vector<NamedTensor> tensors = trainer.tensors();
-    // Checkpoints from before there was a step guard lack its state, and resume_at() makes up for that.
+    // Older checkpoints lack the step guard's state, for which resume_at() makes up, and the sums since the
+    // last line of the log, which then begin anew.
     std::erase_if(tensors, [&](const NamedTensor& tensor) {
-      return tensor.name.starts_with("guard.") && start.checkpoint->find(tensor.name) == nullptr;
+      return (tensor.name.starts_with("guard.") || tensor.name == "metrics") &&
+             start.checkpoint->find(tensor.name) == nullptr;
     });
     fill_tensors(context, *start.checkpoint, tensors);
     trainer.resume_at(start.info.step);
@@ -199,7 +201,7 @@ int train(const Said& said, bool json) {
   TrainLoop loop(training);
   if (const int signal = loop.run(); signal != 0) {
     say(fmt::format("stopped by {} after step {} and saved; go on with: zeroth train --resume {}",
-                    signal == SIGINT ? "SIGINT" : "SIGTERM", trainer.steps_taken(),
+                    StopSignal::name_of(signal), trainer.steps_taken(),
                     start.folder->path().string()));
     return 128 + signal;
   }

@@ -31,23 +31,12 @@ struct Training {
   CheckpointInfo info;                              ///< of the start: a resumed run's, or a new one's
 };
 
-/// Turns SIGINT and SIGTERM into a flag for as long as it lives. A second signal ends the process.
-class SignalGuard {
- public:
-  SignalGuard();
-  ~SignalGuard();
-  SignalGuard(const SignalGuard&) = delete;
-  SignalGuard& operator=(const SignalGuard&) = delete;
-  /// The signal that came, or 0.
-  static int received();
-};
-
 /// Epochs of steps with all that goes with them: progress, log, evaluation, checkpoints.
 class TrainLoop {
  public:
   explicit TrainLoop(Training training);
 
-  /// Trains to the end, or until a signal has come and the state has been saved: the signal, else 0. Throws
+  /// Trains to the end, or until a StopSignal has come and the state has been saved: the signal, else 0. Throws
   /// Error(diverged) when gradients, the loss, in training or evaluation, or a weight stop being finite; the
   /// last checkpoint is then one from before.
   int run();
@@ -58,6 +47,8 @@ class TrainLoop {
 
  private:
   void gather();
+  void finish_line();
+  double images_per_second(std::int64_t first_step, std::chrono::steady_clock::time_point start) const;
   void tell_step_notice();
   /// Ends the training with what happened, what to do, and where the last checkpoint is.
   [[noreturn]] void fail_diverged(const std::string& what,
@@ -69,12 +60,14 @@ class TrainLoop {
   void fill_report(Record& record) const;
   std::string report_text() const;
   /// On the validation pictures, where some are held out, else on the test set.
+  /// What it gives where a signal has come meanwhile is of no use.
   SetResult evaluate();
   template <class Record>
   void log(const Record& record);
-  void log_step();
+  void log_line();
   void show();
   void finish_epoch();
+  void save_epoch(std::int64_t epoch, bool best);
   /// What the accuracy of an epoch decides of those to come, by --schedule plateau and --early-stop.
   void judge(std::int64_t epoch, double accuracy);
   bool stopped_early() const;
@@ -92,15 +85,17 @@ class TrainLoop {
   struct Sums {
     double loss = 0.0;
     std::int64_t correct = 0, rows = 0;
-    void add(const Metrics& metrics);
+    void add(const Sums& more);
     // NaN where every step was skipped.
     double mean_loss() const { return loss / static_cast<double>(rows); }
     double error() const { return 1.0 - static_cast<double>(correct) / static_cast<double>(rows); }
   };
-  Sums epoch_, line_;                 // since the epoch began; since the last line of the log
-  std::int64_t epoch_rows_here_ = 0;  // of epoch_, in this process
-  StepReport report_;                 // as of the last gather()
-  double learning_rate_ = 0.0;        // of the last step
+  Sums sums() const;                   // of the epoch until now
+  Sums epoch_, line_;                  // of the epoch up to the last line of the log; since that line
+  StepReport report_;                  // as of the last gather()
+  double learning_rate_ = 0.0;         // of the last step
+  std::int64_t epoch_first_step_ = 0;  // what this process took of the epoch comes after it
+  std::int64_t line_first_step_ = 0;   // likewise
 
   using Clock = std::chrono::steady_clock;
   Clock::time_point start_ = Clock::now(), epoch_start_ = start_, line_start_ = start_;

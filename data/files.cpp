@@ -131,6 +131,15 @@ bool file_exists(const fs::path& path) {
   return exists;
 }
 
+std::vector<std::string> files_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
+    if (entry->is_regular_file(error)) names.push_back(entry->path().filename().string());
+  if (error) fail(ErrorKind::data, fmt::format("cannot read {}: {}", folder.string(), error.message()));
+  return names;
+}
+
 void sync_folder(const fs::path& folder) {
   OpenFile(folder, O_RDONLY | O_DIRECTORY).sync();
 }

@@ -44,8 +44,9 @@ struct EpochRecord {
 class RunLog {
  public:
   /// Opens the log of a run. `data` names the data set and stands in every record ("generated" too). Records
-  /// of steps after `steps_taken` are cut, as is a line that a crash left unfinished: 0 begins anew. Throws
-  /// Error(runtime) when the folder cannot be written, Error(data) when an old record cannot be read.
+  /// of steps after `steps_taken` are cut, as is a line that a crash left unfinished: 0 begins anew. A
+  /// summary.csv of before some columns gets them, empty. Throws Error(runtime) when the folder cannot be
+  /// written, Error(data) when an old record cannot be read.
   RunLog(const std::filesystem::path& folder, std::string data, std::int64_t steps_taken);
 
   /// Append. Throw Error(runtime), naming the file, when the disk is full.

@@ -52,6 +52,7 @@ class StepGuard {
 
   /// What a checkpoint holds of it.
   const Tensor& counters() const { return counters_; }
+  const Tensor& report() const { return report_; }
   /// After those tensors have been filled, or not, because the checkpoint is older than they are: then all
   /// `steps` steps count as updates.
   void resume_at(std::int64_t steps);

@@ -54,7 +54,7 @@ StepMode default_step_mode(DeviceKind device) {
 constexpr std::int64_t kEvaluationBatch = 500;
 
 /// Calls use(x, labels) with all pictures, or those that `indices` names, a batch at a time, as a network
-/// sees them in evaluation: normalised, not augmented.
+/// sees them in evaluation: normalised, not augmented; until it returns false.
 template <class Use>
 void for_each_batch(Context& context, const Network& network, const PictureSet& set,
                     const TrainerConfig& config, std::span<const std::int32_t> indices, Use&& use) {
@@ -75,7 +75,7 @@ void for_each_batch(Context& context, const Network& network, const PictureSet& 
     const Tensor x = Tensor::empty(context, {rows, params.h, params.w, params.c}, params.dtype);
     const Tensor labels = Tensor::empty(context, {rows}, DType::i32);
     augment_forward(context, params, set.pictures, set.labels, order, place, x, labels);
-    use(x, labels);
+    if (!use(x, labels)) return;
   }
 }
 
@@ -147,6 +147,10 @@ void Trainer::step() {
   repeated_.run([this] { queue_step(); });
 }
 
+Metrics Trainer::metrics() const {
+  return read_metrics(context_, metrics_);
+}
+
 Metrics Trainer::take_metrics() {
   const Metrics metrics = read_metrics(context_, metrics_);
   const TensorView view = metrics_;
@@ -154,12 +158,13 @@ Metrics Trainer::take_metrics() {
   return metrics;
 }
 
-Evaluation Trainer::evaluate(const PictureSet& set, std::span<const std::int32_t> indices) {
-  return zeroth::evaluate(context_, network_, set, config_, indices);
+Evaluation Trainer::evaluate(const PictureSet& set, std::span<const std::int32_t> indices,
+                             const std::function<bool()>& stop) {
+  return zeroth::evaluate(context_, network_, set, config_, indices, stop);
 }
 
 Evaluation evaluate(Context& context, Network& network, const PictureSet& set, const TrainerConfig& config,
-                    std::span<const std::int32_t> indices) {
+                    std::span<const std::int32_t> indices, const std::function<bool()>& stop) {
   Evaluation result;
   result.class_rows.resize(static_cast<std::size_t>(set.classes));
   result.class_correct.resize(static_cast<std::size_t>(set.classes));
@@ -175,6 +180,7 @@ Evaluation evaluate(Context& context, Network& network, const PictureSet& set, c
       ++result.class_rows[static_cast<std::size_t>(truth[row])];
       result.class_correct[static_cast<std::size_t>(truth[row])] += truth[row] == guess[row];
     }
+    return !stop || !stop();
   });
   result.metrics = read_metrics(context, metrics);
   return result;
@@ -190,6 +196,7 @@ std::vector<double> predict(Context& context, Network& network, const PictureSet
       for (const T value : batch.to_host<T>(context))
         logits.push_back(static_cast<double>(to_compute(value)));
     });
+    return true;
   });
   return logits;
 }
@@ -205,6 +212,8 @@ std::vector<NamedTensor> Trainer::tensors() const {
                      moment.value.range(parameter.offset, parameter.shape)});
   all.push_back({"guard.loss_scale", optimizer_.guard().loss_scale()});
   all.push_back({"guard.counters", optimizer_.guard().counters()});
+  all.push_back({"guard.report", optimizer_.guard().report()});
+  all.push_back({"metrics", metrics_});
   return all;
 }
 

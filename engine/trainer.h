@@ -90,18 +90,23 @@ class Trainer {
   void set_rate_scale(double scale) { rate_scale_ = scale; }
   const TrainerConfig& config() const { return config_; }
 
-  /// Loss and errors of the training batches since the last call. Waits for the stream.
+  /// Loss and errors of the training batches since they were last taken. Waits for the stream. The bits of a
+  /// sum depend on where it began: who only looks does not take.
+  Metrics metrics() const;
   Metrics take_metrics();
 
   /// Inference over the pictures of a set, or over those that `indices` names; each is counted once, the last
-  /// partial batch included.
-  Evaluation evaluate(const PictureSet& set, std::span<const std::int32_t> indices = {});
+  /// partial batch included. `stop` is asked after every batch of 500, and ends it early, with what has been
+  /// counted until then.
+  Evaluation evaluate(const PictureSet& set, std::span<const std::int32_t> indices = {},
+                      const std::function<bool()>& stop = {});
 
   /// Gradient norm, loss scale and skipped steps: StepGuard::take_report(). Waits for the stream.
   StepReport take_report() { return optimizer_.guard().take_report(); }
 
-  /// Weights, state, moments and the guard's state: what a checkpoint holds, and with steps_taken() all that
-  /// resuming needs.
+  /// Weights, state, moments, the guard's state and the sums of metrics(): what a checkpoint holds, and with
+  /// steps_taken() all that resuming needs. Masters in mixed precision are the weights here; working copies,
+  /// schedule and random numbers follow from these and the number of steps.
   std::vector<NamedTensor> tensors() const;
   /// After the tensors have been filled from a checkpoint. Position and schedule follow from the number of
   /// steps.
@@ -127,7 +132,7 @@ class Trainer {
 
 /// Inference without a trainer: Trainer::evaluate. Of the configuration, only mean and std count.
 Evaluation evaluate(Context& context, Network& network, const PictureSet& set, const TrainerConfig& config,
-                    std::span<const std::int32_t> indices = {});
+                    std::span<const std::int32_t> indices = {}, const std::function<bool()>& stop = {});
 
 /// Logits (M, classes), row by row, of every picture of a set. Of the configuration, only mean and std count.
 std::vector<double> predict(Context& context, Network& network, const PictureSet& set,

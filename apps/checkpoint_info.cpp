@@ -68,8 +68,8 @@ std::int64_t version_of(const Fields& fields) {
   try {
     return parse_integer(format.substr(std::strlen(kFormatPrefix)), 1, kVersion);
   } catch (const Error&) {
-    fields.refuse(fmt::format("its format is '{}'; this program reads up to '{}{}'", format, kFormatPrefix,
-                              kVersion));
+    fields.refuse(
+        fmt::format("its format is '{}'; this program reads up to '{}{}'", format, kFormatPrefix, kVersion));
   }
 }
 

@@ -4,9 +4,9 @@
 #include <memory>
 
 #include "apps/command_line.h"
+#include "apps/find_checkpoint.h"
 #include "apps/onnx_model.h"
 #include "apps/pytorch_weights.h"
-#include "apps/find_checkpoint.h"
 #include "apps/trained_network.h"
 #include "engine/atomic_file.h"
 #include "kernels/core/error.h"

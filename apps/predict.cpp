@@ -7,8 +7,8 @@
 #include <numeric>
 
 #include "apps/command_line.h"
-#include "apps/parse_value.h"
 #include "apps/find_checkpoint.h"
+#include "apps/parse_value.h"
 #include "apps/session.h"
 #include "apps/trained_network.h"
 #include "data/picture_file.h"

@@ -39,7 +39,8 @@ void settle_best(Start& start) {
   if (start.source && fs::exists(start.source->best())) step = RunFolder::step_of(start.source->best());
   if (step > info.step) step.reset();
   if (info.best_step == info.step && step != info.step) {
-    copy_whole(start.checkpoint->path(), folder.best());  // the run died after saving the one, before the other
+    copy_whole(start.checkpoint->path(),
+               folder.best());  // the run died after saving the one, before the other
   } else if (step) {
     if (!start.in_place) copy_whole(start.source->best(), folder.best());
   } else {
@@ -54,8 +55,7 @@ void settle_best(Start& start) {
 
 /// The copy under an epoch's name that the run was about to make when it died.
 void settle_epoch(const Start& start, std::int64_t steps_per_epoch) {
-  const std::int64_t step = start.info.step, epoch = step / steps_per_epoch,
-                     every = start.options.save_every;
+  const std::int64_t step = start.info.step, epoch = step / steps_per_epoch, every = start.options.save_every;
   const bool ends_epoch = step > 0 && step % steps_per_epoch == 0 && !start.info.evaluation_due;
   if (!ends_epoch || every == 0 || epoch % every != 0) return;
   if (!fs::exists(start.folder->of_epoch(epoch)))
@@ -63,8 +63,8 @@ void settle_epoch(const Start& start, std::int64_t steps_per_epoch) {
   start.folder->prune(start.options.keep);
 }
 
-/// --max-steps is no part of a checkpoint, as it changes no bit of a training; the run's configuration has it.
-/// One that the run has not reached yet holds until something else is said.
+/// --max-steps is no part of a checkpoint, as it changes no bit of a training; the run's configuration has
+/// it. One that the run has not reached yet holds until something else is said.
 void keep_step_limit(Start& start, const Said& said) {
   if (!start.source || last_said(said, "max_steps") != nullptr) return;
   TrainOptions kept;
@@ -75,8 +75,8 @@ void keep_step_limit(Start& start, const Said& said) {
     start.notices.push_back(fmt::format("{}; a --max-steps in it is forgotten", error.what()));
   }
   if (kept.max_steps && *kept.max_steps <= start.info.step)
-    start.notices.push_back(fmt::format("the run reached its --max-steps {}: it goes on to the end of its epochs",
-                                        *kept.max_steps));
+    start.notices.push_back(fmt::format(
+        "the run reached its --max-steps {}: it goes on to the end of its epochs", *kept.max_steps));
   else
     start.options.max_steps = kept.max_steps;
 }
@@ -91,8 +91,8 @@ void fill_folder(Start& start, std::int64_t steps_per_epoch) {
             fmt::format("what the run wrote after step {} is kept in {}", step, aside->path().string()));
     } else if (start.source) {
       // Plans go along, too: others would change the last bits.
-      for (const fs::path& file : {start.source->path() / "log.jsonl", start.source->path() / "summary.csv",
-                                   start.source->plans()})
+      for (const fs::path& file :
+           {start.source->path() / "log.jsonl", start.source->path() / "summary.csv", start.source->plans()})
         if (fs::exists(file)) copy_whole(file, folder.path() / file.filename());
       for (const fs::path& file : event_files(start.source->path()))
         copy_whole(file, folder.path() / file.filename());

@@ -2,9 +2,9 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <csignal>
-#include <cstdlib>
 #include <cstring>
 
 namespace zeroth::app {
@@ -13,8 +13,10 @@ namespace {
 
 constexpr int kSignals[] = {SIGINT, SIGTERM, SIGUSR1};
 
-volatile std::sig_atomic_t first_signal = 0, interrupted = 0;
-volatile std::sig_atomic_t on_terminal = 0;  // a redrawn line stands there
+// Two threads may take two signals at the same time.
+std::atomic<int> first_signal = 0, interrupts = 0;
+std::atomic<bool> on_terminal = false;  // a redrawn line stands there
+static_assert(std::atomic<int>::is_always_lock_free && std::atomic<bool>::is_always_lock_free);
 
 /// Only write(2) and what is as simple may be called in a signal handler; a line that is lost harms nobody.
 void tell(const char* text) {
@@ -23,18 +25,17 @@ void tell(const char* text) {
 
 void note_signal(int signal) {
   const int error = errno;
-  if (signal == SIGINT && interrupted != 0) {
+  if (signal == SIGINT && interrupts.fetch_add(1) > 0) {
     tell("SIGINT again: leaving at once, as of the last checkpoint\n");
     ::_exit(128 + SIGINT);
   }
-  if (first_signal == 0) {
-    if (on_terminal != 0) tell("\r\x1b[K");
+  int none = 0;
+  if (first_signal.compare_exchange_strong(none, signal)) {
+    if (on_terminal) tell("\r\x1b[K");
     tell(StopSignal::name_of(signal));
-    tell(": finishing the step, then saving; SIGINT ");
-    tell(signal == SIGINT ? "again leaves at once\n" : "twice leaves at once\n");
-    first_signal = signal;
+    tell(signal == SIGINT ? ": finishing the step, then saving; SIGINT again leaves at once\n"
+                          : ": finishing the step, then saving; SIGINT twice leaves at once\n");
   }
-  if (signal == SIGINT) interrupted = 1;
   errno = error;
 }
 
@@ -42,8 +43,8 @@ void note_signal(int signal) {
 
 StopSignal::StopSignal() {
   first_signal = 0;
-  interrupted = 0;
-  on_terminal = ::isatty(STDERR_FILENO);
+  interrupts = 0;
+  on_terminal = ::isatty(STDERR_FILENO) == 1;
   struct sigaction action {};
   action.sa_handler = note_signal;
   action.sa_flags = SA_RESTART;

@@ -201,8 +201,7 @@ int train(const Said& said, bool json) {
   TrainLoop loop(training);
   if (const int signal = loop.run(); signal != 0) {
     say(fmt::format("stopped by {} after step {} and saved; go on with: zeroth train --resume {}",
-                    StopSignal::name_of(signal), trainer.steps_taken(),
-                    start.folder->path().string()));
+                    StopSignal::name_of(signal), trainer.steps_taken(), start.folder->path().string()));
     return 128 + signal;
   }
   const double accuracy = report_test(loop.final_evaluation(), start, trainer.steps_taken(), json);

@@ -51,8 +51,7 @@ TrainLoop::TrainLoop(Training training)
       first_step_(training_.info.step),
       epoch_first_step_(first_step_),
       line_first_step_(first_step_) {
-  if (training_.options.tensorboard)
-    events_.emplace(training_.folder.path(), last_kept_record(training_));
+  if (training_.options.tensorboard) events_.emplace(training_.folder.path(), last_kept_record(training_));
   epoch_ = {training_.info.epoch_loss, training_.info.epoch_correct, training_.info.epoch_rows};
   training_.trainer.set_rate_scale(training_.info.plateau.scale);
 }
@@ -131,8 +130,7 @@ TrainLoop::Sums TrainLoop::sums() const {
 }
 
 double TrainLoop::images_per_second(std::int64_t first_step, Clock::time_point start) const {
-  const std::int64_t pictures =
-      (training_.trainer.steps_taken() - first_step) * training_.options.batch_size;
+  const std::int64_t pictures = (training_.trainer.steps_taken() - first_step) * training_.options.batch_size;
   return static_cast<double>(pictures) / std::max(seconds_since(start), 1e-9);
 }
 
@@ -308,12 +306,14 @@ void TrainLoop::judge(std::int64_t epoch, double accuracy) {
     training_.trainer.set_rate_scale(info.plateau.scale);
     progress_.message(
         fmt::format("no better accuracy than {} for more than {}: learning rate {:.3g} from here on",
-                    percent(*info.plateau.best), count_of(options.plateau.patience, "epoch"), options.lr * info.plateau.scale));
+                    percent(*info.plateau.best), count_of(options.plateau.patience, "epoch"),
+                    options.lr * info.plateau.scale));
   }
   info.early_stop.after_epoch(accuracy);
   if (stopped_early())
-    progress_.message(fmt::format("stopped early after epoch {}: {} below the best accuracy, {}",
-                                  epoch, count_of(info.early_stop.epochs_below, "epoch"), percent(*info.early_stop.best)));
+    progress_.message(fmt::format("stopped early after epoch {}: {} below the best accuracy, {}", epoch,
+                                  count_of(info.early_stop.epochs_below, "epoch"),
+                                  percent(*info.early_stop.best)));
 }
 
 bool TrainLoop::stopped_early() const {

@@ -36,9 +36,9 @@ class TrainLoop {
  public:
   explicit TrainLoop(Training training);
 
-  /// Trains to the end, or until a StopSignal has come and the state has been saved: the signal, else 0. Throws
-  /// Error(diverged) when gradients, the loss, in training or evaluation, or a weight stop being finite; the
-  /// last checkpoint is then one from before.
+  /// Trains to the end, or until a StopSignal has come and the state has been saved: the signal, else 0.
+  /// Throws Error(diverged) when gradients, the loss, in training or evaluation, or a weight stop being
+  /// finite; the last checkpoint is then one from before.
   int run();
 
   /// After run(), on the test set. With a validation split the weights of the best epoch count, as they would

@@ -82,8 +82,9 @@ bool check_manifest(const fs::path& folder) {
                                         line.name, kManifestName));
     if (const std::string digest = digest_of_file(DigestKind::sha256, file); digest != line.digest)
       fail(ErrorKind::data,
-           fmt::format("{} is damaged or was changed: its SHA-256 is {}, but {} lists {}; get the data set anew",
-                       file.string(), digest, kManifestName, line.digest));
+           fmt::format(
+               "{} is damaged or was changed: its SHA-256 is {}, but {} lists {}; get the data set anew",
+               file.string(), digest, kManifestName, line.digest));
   }
   return true;
 }

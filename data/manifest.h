@@ -6,9 +6,9 @@
 
 namespace zeroth {
 
-/// The list of checksums that fetching or generating a set leaves in its folder. Lines are as sha256sum writes
-/// and checks them (`sha256sum -c zeroth.sha256`), and a comment at the end counts them, so that a list that
-/// was cut short is known.
+/// The list of checksums that fetching or generating a set leaves in its folder. Lines are as sha256sum
+/// writes and checks them (`sha256sum -c zeroth.sha256`), and a comment at the end counts them, so that a
+/// list that was cut short is known.
 inline constexpr const char* kManifestName = "zeroth.sha256";
 
 /// Lists these files of a folder, which are there. The list appears as a whole. Errors: data, for a file that

@@ -9,9 +9,9 @@
 
 namespace zeroth {
 
-/// Copies the tensors to the host and writes them as one safetensors file, with checksums in the metadata (see
-/// Checksums::each). Throws Error(diverged), naming the tensor, where a value is not finite: the old file
-/// stays. Other errors as write_safetensors().
+/// Copies the tensors to the host and writes them as one safetensors file, with checksums in the metadata
+/// (see Checksums::each). Throws Error(diverged), naming the tensor, where a value is not finite: the old
+/// file stays. Other errors as write_safetensors().
 void save_tensors(Context& context, const std::filesystem::path& path, std::span<const NamedTensor> tensors,
                   const SafetensorsMetadata& metadata);
 

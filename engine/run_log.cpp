@@ -63,16 +63,19 @@ std::vector<std::string> names_in(std::string_view heading) {
 std::string with_all_columns(const fs::path& path, const std::string& table) {
   const std::size_t end = table.find('\n');
   if (table.starts_with(kColumns) || end == std::string::npos) return table;
-  const std::vector<std::string> now = names_in(std::string_view(kColumns).substr(0, std::strlen(kColumns) - 1)),
+  const std::vector<std::string> now = names_in(
+                                     std::string_view(kColumns).substr(0, std::strlen(kColumns) - 1)),
                                  then = names_in(std::string_view(table).substr(0, end));
   // Where each of today's columns was then.
   std::vector<std::size_t> place;
   for (const std::string& name : now)
     place.push_back(static_cast<std::size_t>(std::find(then.begin(), then.end(), name) - then.begin()));
-  const auto known = std::count_if(place.begin(), place.end(), [&](std::size_t p) { return p < then.size(); });
+  const auto known =
+      std::count_if(place.begin(), place.end(), [&](std::size_t p) { return p < then.size(); });
   if (static_cast<std::size_t>(known) != then.size() || then.back() != now.back())
-    fail(ErrorKind::data, fmt::format("{} has columns that this program does not write; move it away to resume",
-                                      path.string()));
+    fail(ErrorKind::data,
+         fmt::format("{} has columns that this program does not write; move it away to resume",
+                     path.string()));
   std::string all = kColumns;
   for (std::size_t begin = end + 1, stop = 0; (stop = table.find('\n', begin)) != std::string::npos;
        begin = stop + 1) {

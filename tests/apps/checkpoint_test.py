@@ -63,6 +63,16 @@ class Versions(Workplace):
                 file.write(whole.replace(b"zeroth checkpoint 3", said))
             self.refused("eval", path, code=3, words=[path, word])
 
+    def test_the_older_seal_holds(self):
+        path = self.unpacked(2)
+        with open(path, "rb") as file:
+            whole = file.read()
+        header = 8 + int.from_bytes(whole[:8], "little")
+        for place in (20, header // 2, header - 9, header, len(whole) // 2, len(whole) - 1):
+            with open(path, "wb") as file:
+                file.write(whole[:place] + bytes([whole[place] ^ 2]) + whole[place + 1:])
+            self.refused("eval", path, code=3, words=[path])
+
     def test_the_damaged_tensor_is_named(self):
         path = self.unpacked(3)
         damage(path)
@@ -215,10 +225,13 @@ class Signals(Workplace):
         return process
 
     def line_with(self, process, word):
-        for line in process.stderr:
-            if word in line:
-                return line
-        return ""
+        shown = b""
+        while word not in shown.decode() or not shown.endswith(b"\n"):  # unbuffered: communicate() reads on behind it
+            byte = os.read(process.stderr.fileno(), 1)
+            if not byte:
+                break
+            shown += byte
+        return shown.decode().splitlines()[-1]
 
     def test_an_evaluation_does_not_hold_a_signal_up(self):
         # An epoch of one step, and many pictures to test on: the signal comes while they are evaluated.

@@ -23,7 +23,8 @@ TEST_CASE("a list of checksums is sha256sum's, and says what differs", "[manifes
   CHECK(check_manifest(scratch.path()));
 
   write_text(scratch / "b", "bc");
-  CHECK(contains(message_of(ErrorKind::data, [&] { check_manifest(scratch.path()); }), "damaged or was changed"));
+  CHECK(contains(message_of(ErrorKind::data, [&] { check_manifest(scratch.path()); }),
+                 "damaged or was changed"));
   fs::remove(scratch / "b");
   CHECK(contains(message_of(ErrorKind::data, [&] { check_manifest(scratch.path()); }), "lacks b"));
   write_text(scratch / "b", "bb");

@@ -196,11 +196,13 @@ TEST_CASE("run log: what cannot be read back is refused by line", "[run_log]") {
   CHECK(older.data == "cifar10");
 }
 
-TEST_CASE("run log: a table of before some columns gets them, and one of unknown columns is left alone", "[run_log]") {
+TEST_CASE("run log: a table of before some columns gets them, and one of unknown columns is left alone",
+          "[run_log]") {
   const ScratchFolder scratch;
   const auto table = scratch / "summary.csv";
-  write_text(table, "epoch,step,lr,train_loss,train_error,test_loss,test_error,seconds,data\n"
-                    "1,10,0.1,0.5,0.25,0.75,0.125,2.5,mine, all\n2,20,0.1,0.5,0.25,,,2.5,mine, all\n3,30,0.");
+  write_text(table,
+             "epoch,step,lr,train_loss,train_error,test_loss,test_error,seconds,data\n"
+             "1,10,0.1,0.5,0.25,0.75,0.125,2.5,mine, all\n2,20,0.1,0.5,0.25,,,2.5,mine, all\n3,30,0.");
   RunLog(scratch.path(), "mine, all", 10).write(epoch_record(2));
   const std::vector<std::string> rows = lines(read_text(table));
   REQUIRE(rows.size() == 3);

@@ -10,6 +10,7 @@
 
 #include "data/archive.h"
 #include "data/digest.h"
+#include "data/manifest.h"
 #include "tests/data/http_server.h"
 #include "tests/data/scratch.h"
 
@@ -101,6 +102,7 @@ struct Loopback {
     CHECK(entries_in(scratch.path()) == 1);  // neither the archive nor a temporary folder stays
     CHECK(read_text(scratch / "small/data_batch_2.bin") == make_records(40, 1, 10));
     CHECK(read_text(scratch / "small/batches.meta.txt") == "a\nb\n");
+    CHECK(check_manifest(scratch / "small"));
   }
 };
 
@@ -433,7 +435,8 @@ TEST_CASE("a set of single files is fetched file by file", "[fetch]") {
   CHECK(result.folder == net.scratch / "set");
   CHECK(net.server.ranges_seen() == std::vector<std::string>{"", "", "bytes=1000-"});
   CHECK(read_text(net.scratch / "set/b.mat") == net.body);
-  CHECK(entries_in(net.scratch / "set") == 2);
+  CHECK(entries_in(net.scratch / "set") == 3);
+  CHECK(check_manifest(net.scratch / "set"));
   CHECK(net.run().was_there);
   CHECK(net.server.ranges_seen().size() == 3);
 }
@@ -457,7 +460,7 @@ TEST_CASE("a single file that is not the published one is refused", "[fetch]") {
     CHECK(contains(message_of(ErrorKind::data, [&] { net.run(); }), "truncated"));
     write_text(net.scratch / "mine/b.mat", net.body);
     net.run();
-    CHECK(entries_in(net.scratch / "set") == 2);
+    CHECK(entries_in(net.scratch / "set") == 3);  // and the list of checksums
     CHECK(entries_in(net.scratch / "mine") == 2);
     CHECK(net.server.ranges_seen().empty());
   }

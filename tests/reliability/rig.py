@@ -11,6 +11,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -66,6 +67,8 @@ class Rig:
         return done
 
     def start(self, *arguments, **options):
+        # A shell's background jobs ignore SIGINT, and so would what they start.
+        options.setdefault("preexec_fn", lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         return subprocess.Popen([self.zeroth, *arguments], env=self.environment, cwd=self.scratch, text=True,
                                 **{"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, **options})
 

@@ -86,7 +86,7 @@ def main():
                 number = rig.random.choice(list(SIGNALS))
                 process.send_signal(number)
                 process.wait(timeout=600)
-                # A signal before the first step, when nothing has changed since the checkpoint, ends it at once.
+                # Before a training begins nothing has changed since the checkpoint, and a signal ends it at once.
                 check(process.returncode in (SIGNALS[number], -number), f"ended with {process.returncode}")
                 stops[number] = stops.get(number, 0) + 1
                 memory += samples

@@ -13,6 +13,7 @@
 #include "kernels/gradient_norm/gradient_norm.h"
 #include "kernels/linear/linear.h"
 #include "kernels/max_pool/max_pool.h"
+#include "kernels/moving_average/moving_average.h"
 #include "kernels/muon/muon.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/relu/relu.h"
@@ -46,6 +47,7 @@ std::vector<RowInfo> all_rows() {
   add("sgd", sgd_rows());
   add("adamw", adamw_rows());
   add("muon", muon_rows());
+  add("moving_average", moving_average_rows());
   add("reduce", reduce_rows());
   return all;
 }

@@ -79,7 +79,8 @@ class Optimizers(Checkpoints):
             self.assertIn("layer3.0.conv1.weight", self.changed(f"muon5{number}", *MUON, *flags, than="muon5"))
 
     def test_what_has_no_effect_is_refused(self):
-        for flags, words in ((["--muon-lr", "0.1"], ["--optimizer muon"]), (["--lookahead-alpha", "1"], ["--lookahead"]),
+        for flags, words in ((["--muon-lr", "0.1"], ["--optimizer muon"]),
+                             (["--lookahead-alpha", "1"], ["--lookahead"]),
                              (["--weights", "raw"], ["--ema or --lookahead"]),
                              ([*MUON, "--betas", "0.9,0.9"], ["--optimizer adam or adamw"]),
                              ([*MUON, "--muon-iterations", "0"], ["from 1 to 32"]), (["--ema", "1"], ["below 1"]),

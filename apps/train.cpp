@@ -149,6 +149,7 @@ void fill_network(const Start& start, Context& context, ResNet& network, Trainer
     trainer.resume_at(start.info.step);
   } else if (!start.options.init.empty()) {
     fill_initial_weights(start.options, context, network);
+    trainer.restart_averages();
   }
 }
 

@@ -18,6 +18,8 @@ const char* name_of(ParameterGroup group) {
       return "norm";
     case ParameterGroup::alpha:
       return "alpha";
+    case ParameterGroup::hidden:
+      return "hidden";
   }
   return "?";
 }
@@ -86,7 +88,7 @@ void ParameterStore::materialise(Context& context, std::uint64_t seed, DType wor
   const DType dtype = statistics_dtype(working);
   const bool mixed = working != dtype;
   const auto has_working_copy = [mixed](const Parameter& parameter) {
-    return mixed && parameter.group == ParameterGroup::weight;
+    return mixed && is_weight(parameter.group);
   };
   dispatch_reference(dtype, [&]<class T>(TypeTag<T>) {
     std::vector<T> values(static_cast<std::size_t>(flat_elements_)),

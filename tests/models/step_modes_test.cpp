@@ -110,20 +110,35 @@ TEST_CASE("steps in planned memory give the bits of eager ones", "[training][mod
   }
 }
 
-TEST_CASE("captured steps give the bits of eager ones, weight gradients beside or not", "[training][modes]") {
-  for (const Problem& problem : kProblems) {
-    INFO(problem.model << ", " << name_of(problem.working));
-    const auto expected = ModeTraining(problem, {StepMode::eager, false}, DeviceKind::simt).run();
-    for (const Way way : {Way{StepMode::captured, true}, Way{StepMode::captured, false},
-                          Way{StepMode::planned, true}, Way{StepMode::eager, true}}) {
-      if (way.mode != StepMode::captured && problem.working != DType::f32) continue;  // less to wait for
-      INFO(name_of(way.mode) << (way.forks ? ", forked" : ""));
-      ModeTraining training(problem, way, DeviceKind::simt);
-      CHECK((training.run() == expected));
-      CHECK(training.trainer.step_mode() == way.mode);
-      CHECK(training.trainer.step_notice() == "");
-    }
+namespace {
+
+void check_ways(const Problem& problem) {
+  INFO(problem.model << ", " << name_of(problem.working));
+  const auto expected = ModeTraining(problem, {StepMode::eager, false}, DeviceKind::simt).run();
+  for (const Way way : {Way{StepMode::captured, true}, Way{StepMode::captured, false},
+                        Way{StepMode::planned, true}, Way{StepMode::eager, true}}) {
+    if (way.mode != StepMode::captured && problem.working != DType::f32) continue;  // less to wait for
+    INFO(name_of(way.mode) << (way.forks ? ", forked" : ""));
+    ModeTraining training(problem, way, DeviceKind::simt);
+    CHECK((training.run() == expected));
+    CHECK(training.trainer.step_mode() == way.mode);
+    CHECK(training.trainer.step_notice() == "");
   }
+}
+
+}  // namespace
+
+TEST_CASE("captured steps give the bits of eager ones, weight gradients beside or not", "[training][modes]") {
+  check_ways(kProblems[0]);
+}
+TEST_CASE("captured steps give the bits of eager ones with AdamW", "[training][modes][long]") {
+  check_ways(kProblems[1]);
+}
+TEST_CASE("captured steps give the bits of eager ones in bf16", "[training][modes][long]") {
+  check_ways(kProblems[2]);
+}
+TEST_CASE("captured steps give the bits of eager ones in f16", "[training][modes][long]") {
+  check_ways(kProblems[3]);
 }
 
 TEST_CASE("a captured training that is resumed computes the same bits", "[training][modes]") {

@@ -169,7 +169,7 @@ std::string shortened(const std::string& name) {
 }
 
 /// The best of a curve as it was measured, marked on it and named in the legend.
-void mark_best(plot::Chart& chart, plot::Series& curve, const RunHistory& run, plot::Marker marker,
+void mark_best(plot::Chart& chart, plot::Series& curve, const RunHistory& run, std::size_t index,
                const PlotRequest& request) {
   PlotRequest measured = request;
   measured.smooth = 1;
@@ -182,27 +182,27 @@ void mark_best(plot::Chart& chart, plot::Series& curve, const RunHistory& run, p
   plot::Series point{"", {*best}};
   point.colour = curve.colour;
   point.line_width = 0.0;
-  point.marker = marker;
+  point.marker = plot::marker_shape(index);
+  point.hollow = plot::marker_hollow(index);
   chart.series.push_back(std::move(point));
 }
 
-void add_run(plot::Chart& chart, const RunHistory& run, std::size_t index, const PlotRequest& request) {
+void add_run(plot::Chart& chart, const RunHistory& run, std::size_t index, std::size_t count,
+             const PlotRequest& request) {
   plot::Series curve{shortened(run.marked_name()), {}};
-  curve.colour = plot::palette(index);
   const bool on_sets = request.quantity.of_set != nullptr;
   curve.points = on_sets ? held_out_curve(run, request) : step_curve(run, request);
   if (on_sets) {
     plot::Series training{"", training_curve(run, request)};
-    training.colour = curve.colour;
+    plot::set_look(training, index, count, training.points.size() == 1);
     training.line_width = 1.5;
     training.dash = 5.0;
-    if (training.points.size() == 1) training.marker = plot::marker_shape(index);
     chart.series.push_back(std::move(training));
   }
-  if (curve.points.size() <= kMarkedPoints) curve.marker = plot::marker_shape(index);
+  plot::set_look(curve, index, count, curve.points.size() <= kMarkedPoints);
   const std::size_t at = chart.series.size();
   chart.series.push_back(curve);
-  if (on_sets) mark_best(chart, curve, run, plot::marker_shape(index), request);
+  if (on_sets) mark_best(chart, curve, run, index, request);
   chart.series[at].name = curve.name;
 }
 
@@ -231,7 +231,7 @@ plot::Chart chart_of(const std::vector<RunHistory>& runs, const PlotFlags& flags
   chart.x.whole = true;
   chart.subtitle = "data: " + data_of(runs);
   if (request.smooth > 1) chart.subtitle += fmt::format(", each value the mean of {}", request.smooth);
-  for (std::size_t i = 0; i < runs.size(); ++i) add_run(chart, runs[i], i, request);
+  for (std::size_t i = 0; i < runs.size(); ++i) add_run(chart, runs[i], i, runs.size(), request);
   std::size_t points = 0;
   for (const plot::Series& series : chart.series) points += series.points.size();
   if (points == 0)

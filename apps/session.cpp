@@ -129,6 +129,7 @@ TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& n
                      options.cycle_start,
                      options.cycle_end};
   config.label_smoothing = options.label_smoothing;
+  config.mixup = options.mixup;
   config.augmentation = options.augment.value_or(Augmentation{});
   config.seed = static_cast<std::uint64_t>(options.seed);
   config.step_mode = options.step;

@@ -181,7 +181,8 @@ Evaluation TrainLoop::final_evaluation() {
     load_weights(training_.context, SafetensorsFile(training_.folder.best()), training_.network);
     tested_.reset();
   }
-  if (!tested_) tested_ = training_.trainer.evaluate(training_.test);
+  if (training_.options.tta != TestViews::one || !tested_)
+    tested_ = training_.trainer.evaluate(training_.test, {}, training_.options.tta);
   if (!std::isfinite(tested_->metrics.loss)) fail_diverged(no_longer_finite("the loss on the test set"));
   return *tested_;
 }

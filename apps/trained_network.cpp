@@ -28,7 +28,7 @@ TrainOptions options_here(const CheckpointInfo& info, const std::string& path, c
 
 std::vector<std::string> TrainedNetwork::settings(bool with_data) {
   std::vector<std::string> keys{"device",        "threads", "deterministic", "tf32",
-                                "sync_launches", "impl",    "quiet"};
+                                "sync_launches", "impl",    "tta",           "quiet"};
   if (with_data) keys.insert(keys.begin(), "data");
   return keys;
 }
@@ -64,7 +64,8 @@ Evaluation TrainedNetwork::evaluate(const Dataset& dataset) {
                      dataset.classes(), test.height, test.width, test.channels));
   if (uploaded_ != &dataset) test_ = upload(*context_, test, info_.classes);
   uploaded_ = &dataset;
-  return zeroth::evaluate(*context_, *network_, test_, trainer_config(options_, normalisation()));
+  return zeroth::evaluate(*context_, *network_, test_, trainer_config(options_, normalisation()), {},
+                          options_.tta);
 }
 
 }  // namespace zeroth::app

@@ -57,7 +57,7 @@ struct TrainOptions {
   double lr = 0.1, momentum = 0.9;
   bool nesterov = false;
   double weight_decay = 5e-4;
-  std::optional<double> alpha_lr, alpha_wd;
+  std::optional<double> alpha_lr, alpha_wd, bias_lr, bias_wd;
   std::array<double, 2> betas{0.9, 0.999};
   double eps = 1e-8;
   double label_smoothing = 0.0, mixup = 0.0;

@@ -7,6 +7,7 @@
 #include <memory>
 #include <set>
 
+#include "apps/alpha_curves.h"
 #include "apps/command_line.h"
 #include "apps/parse_value.h"
 #include "apps/plot/chart.h"
@@ -31,6 +32,9 @@ struct Quantity {
   std::string (*print)(double);
 };
 
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+constexpr const char* kAlpha = "alpha";
+
 std::string print_percent(double value) {
   return fmt::format("{:.2f} %", value);
 }
@@ -54,12 +58,16 @@ const std::map<std::string, Quantity>& quantities() {
         nullptr, nullptr}},
       {"speed",
        {"Training speed", "images a second", nullptr,
-        [](const StepRecord& step) { return step.images_per_second; }, nullptr, nullptr}}};
+        [](const StepRecord& step) { return step.images_per_second; }, nullptr, nullptr}},
+      {"gradient-norm",
+       {"Gradient norm", "L2 norm of all gradients", nullptr,
+        [](const StepRecord& step) { return step.gradient_norm.value_or(kNone); }, nullptr, nullptr}},
+      {kAlpha, {"Alphas", "alpha", nullptr, mean_alpha, nullptr, nullptr}}};
   return all;
 }
 
 std::string quantity_names() {
-  return "loss, error, accuracy, lr or speed";
+  return "loss, error, accuracy, lr, speed, gradient-norm or alpha";
 }
 
 struct PlotFlags {
@@ -137,6 +145,9 @@ std::vector<plot::Point> step_curve(const RunHistory& run, const PlotRequest& re
   std::vector<plot::Point> points;
   for (const StepRecord& record : run.records.steps)
     points.push_back({record.epoch, request.quantity.of_step(record)});
+  // Not every record has alphas: these points are joined over the others.
+  if (request.quantity.of_step == mean_alpha)
+    std::erase_if(points, [](const plot::Point& point) { return !std::isfinite(point.y); });
   return finished(std::move(points), request);
 }
 
@@ -206,6 +217,25 @@ void add_run(plot::Chart& chart, const RunHistory& run, std::size_t index, std::
   chart.series[at].name = curve.name;
 }
 
+/// Of one run every alpha, of several the mean of each.
+void add_alphas(plot::Chart& chart, const std::vector<RunHistory>& runs, const PlotRequest& request) {
+  if (runs.size() > 1) {
+    chart.y.title = "mean of |alpha|";
+    for (std::size_t i = 0; i < runs.size(); ++i) add_run(chart, runs[i], i, runs.size(), request);
+  } else {
+    for (plot::Series& curve : alpha_curves(runs.front().records)) {
+      curve.points = finished(std::move(curve.points), request);
+      chart.series.push_back(std::move(curve));
+    }
+  }
+  for (const RunHistory& run : runs)
+    if (std::all_of(run.records.steps.begin(), run.records.steps.end(),
+                    [](const StepRecord& record) { return record.alphas.empty(); }))
+      fail(ErrorKind::usage,
+           fmt::format("--what alpha: {} has logged none; ReZero models log them at the end of each epoch",
+                       run.name));
+}
+
 /// "cifar10", or "generated and cifar10"
 std::string data_of(const std::vector<RunHistory>& runs) {
   std::string text;
@@ -231,7 +261,10 @@ plot::Chart chart_of(const std::vector<RunHistory>& runs, const PlotFlags& flags
   chart.x.whole = true;
   chart.subtitle = "data: " + data_of(runs);
   if (request.smooth > 1) chart.subtitle += fmt::format(", each value the mean of {}", request.smooth);
-  for (std::size_t i = 0; i < runs.size(); ++i) add_run(chart, runs[i], i, runs.size(), request);
+  if (flags.what == kAlpha)
+    add_alphas(chart, runs, request);
+  else
+    for (std::size_t i = 0; i < runs.size(); ++i) add_run(chart, runs[i], i, runs.size(), request);
   std::size_t points = 0;
   for (const plot::Series& series : chart.series) points += series.points.size();
   if (points == 0)

@@ -97,6 +97,8 @@ void add_optimization_settings(SettingTable& table) {
       .real("alpha_wd", &TrainOptions::alpha_wd, kNotNegative, "as weight_decay",
             "weight decay of the alphas")
       .only_with = kReZero;
+  table.real("bias_lr", &TrainOptions::bias_lr, kNotNegative, "as lr", "learning rate of biases and of batch norm's parameters");
+  table.real("bias_wd", &TrainOptions::bias_wd, kNotNegative, "as weight_decay", "their weight decay");
   Setting& betas = table.add(
       "betas", "X,X", ValueType::list, "of adam and adamw",
       [](TrainOptions& o, const std::string& value) {

@@ -38,7 +38,7 @@ TrainedNetwork::TrainedNetwork(const SafetensorsFile& checkpoint, const Said& sa
       info_(checkpoint_info(checkpoint)),
       options_(options_here(info_, path_, said)),
       context_(make_context(options_)),
-      network_(make_network(*context_, options_, info_.classes, info_.height, info_.width, info_.channels)) {
+      network_(make_network(*context_, options_, {info_.classes, info_.height, info_.width, info_.channels})) {
   time_plans(*context_, options_, nullptr);
   load_weights(*context_, checkpoint, *network_);
 }

@@ -5,6 +5,10 @@
 
 namespace zeroth {
 
+namespace {
+constexpr int kRateRows = kParameterGroups + 1;  // the last one for what is frozen: zeros
+}
+
 Optimizer::Optimizer(Context& context, ParameterStore& store, const OptimizerConfig& config)
     : context_(context),
       store_(store),
@@ -18,12 +22,12 @@ Optimizer::Optimizer(Context& context, ParameterStore& store, const OptimizerCon
   } else if (config.momentum != 0.0) {
     moments_ = {{"momentum", Tensor::zeros(context, shape, dtype)}};
   }
-  rates_ = inputs_.add({kParameterGroups, 2}, dtype);
+  rates_ = inputs_.add({kRateRows, 2}, dtype);
 }
 
 void Optimizer::set_rates(const std::array<GroupRates, kParameterGroups>& rates) {
   dispatch_reference(rates_.dtype, [&]<class T>(TypeTag<T>) {
-    std::array<T, 2 * kParameterGroups> values;
+    std::array<T, 2 * kRateRows> values{};
     for (std::size_t group = 0; group < rates.size(); ++group) {
       values[2 * group] = static_cast<T>(rates[group].learning_rate);
       values[2 * group + 1] = static_cast<T>(rates[group].weight_decay);
@@ -39,7 +43,7 @@ void Optimizer::begin_step() {
 
 void Optimizer::queue_update() {
   const Tensor& values = store_.flat_values();
-  const FlatParams flat{values.elements(), kParameterGroups, values.dtype(), store_.working_dtype()};
+  const FlatParams flat{values.elements(), kRateRows, values.dtype(), store_.working_dtype()};
   FlatParameters parameters{values, store_.flat_gradients(), store_.group_of_segment(), rates_};
   if (store_.mixed()) {
     parameters.working_weights = store_.flat_working_values();

@@ -227,6 +227,34 @@ TEST_CASE("test-time augmentation averages logits", "[training]") {
   CHECK(training.trainer.evaluate(set, {}, TestViews::translate).metrics.rows == 30);
 }
 
+TEST_CASE("mixup changes what is learned, and the same again", "[training]") {
+  const auto after = [](double alpha) {
+    TrainerConfig config = small_config();
+    config.mixup = alpha;
+    SmallTraining training(config);
+    for (int step = 0; step < 5; ++step) training.trainer.step();
+    CHECK(training.trainer.take_metrics().rows == 80);
+    return training.values();
+  };
+  const auto plain = after(0.0), mixed = after(1.0);
+  CHECK((mixed != plain));
+  CHECK((mixed == after(1.0)));
+  CHECK((mixed != after(0.3)));
+  // So small an alpha gives shares of 1: every picture stays as it is, every second label weighs nothing.
+  CHECK((after(1e-6) == plain));
+}
+
+TEST_CASE("a training with mixup that is resumed computes the same bits", "[training]") {
+  TrainerConfig config = small_config();
+  config.mixup = 0.5;
+  SmallTraining whole(config), start(config), rest(config);
+  for (int step = 0; step < 7; ++step) whole.trainer.step();
+  for (int step = 0; step < 3; ++step) start.trainer.step();
+  rest.continue_from(start, 3);
+  for (int step = 3; step < 7; ++step) rest.trainer.step();
+  CHECK((rest.values() == whole.values()));
+}
+
 TEST_CASE("a batch larger than the set is refused", "[training]") {
   TrainerConfig config = small_config();
   config.batch_size = 65;

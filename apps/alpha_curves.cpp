@@ -50,7 +50,8 @@ std::vector<plot::Series> alpha_curves(const RunRecords& records) {
     // Evenly spaced ones, the first and the last among them.
     const std::size_t entries = std::min(kNamed, curves.size());
     for (std::size_t entry = 0; entry < entries; ++entry)
-      if (i == (entries == 1 ? 0 : entry * last / (entries - 1))) curves[i].name = block_of(named->alphas[i].first);
+      if (i == (entries == 1 ? 0 : entry * last / (entries - 1)))
+        curves[i].name = block_of(named->alphas[i].first);
   }
   return curves;
 }

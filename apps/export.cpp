@@ -19,11 +19,11 @@ struct ExportFlags {
   std::string checkpoint, onnx, pytorch;
 };
 
-int export_network(const ExportFlags& flags) {
+int export_network(Said said, const ExportFlags& flags) {
   if (flags.onnx.empty() && flags.pytorch.empty())
     fail(ErrorKind::usage, "zeroth export takes --onnx FILE, --pytorch FILE or both");
   const std::string path = find_checkpoint(flags.checkpoint).string();
-  Said said;  // weights are only copied: no GPU is worth waking for that
+  // Weights are only copied: no GPU is worth waking for that.
   said.command_line.push_back({find_setting("device"), "cpu", "--device"});
   TrainedNetwork trained(SafetensorsFile(path), said);
   const CheckpointInfo& info = trained.info();
@@ -59,6 +59,7 @@ int export_network(const ExportFlags& flags) {
 }  // namespace
 
 void add_export_command(CLI::App& program, Action& action) {
+  auto settings = std::make_shared<std::unique_ptr<SettingFlags>>();
   auto flags = std::make_shared<ExportFlags>();
   CLI::App& command =
       add_command(program, "export", "A trained network for ONNX runtimes or for PyTorch.",
@@ -66,12 +67,13 @@ void add_export_command(CLI::App& program, Action& action) {
                   "  zeroth export runs/first --pytorch first.safetensors\n"
                   "The ONNX model takes (N, C, H, W) pictures in [0, 1] and gives logits; the\n"
                   "safetensors file is a state dict with torchvision's names for a ResNet.",
-                  action, [flags] { return export_network(*flags); });
+                  action, [settings, flags] { return export_network((*settings)->said(), *flags); });
   command
       .add_option("run", flags->checkpoint,
                   "a run folder (its best checkpoint by validation, else its last) or a checkpoint")
       ->type_name("RUN|CHECKPOINT")
       ->required();
+  *settings = std::make_unique<SettingFlags>(command, std::vector<std::string>{"weights"});
   command.add_option("--onnx", flags->onnx, "ONNX model to write")->type_name("FILE");
   command.add_option("--pytorch", flags->pytorch, "PyTorch state dict to write, as safetensors")
       ->type_name("FILE");

@@ -35,9 +35,16 @@ std::size_t bytes_of(const Tensor& tensor) {
 
 /// Parts with their names, in the order in which they are printed.
 std::vector<std::pair<const char*, std::size_t>> parts(const MemoryUse& m) {
-  return {{"parameters", m.parameters}, {"gradients", m.gradients}, {"moments", m.moments},
-          {"working", m.working},       {"pictures", m.pictures},   {"step", m.step},
-          {"workspace", m.workspace},   {"between", m.between},     {"other", m.other}};
+  return {{"parameters", m.parameters},
+          {"gradients", m.gradients},
+          {"moments", m.moments},
+          {"averages", m.averages},
+          {"working", m.working},
+          {"pictures", m.pictures},
+          {"step", m.step},
+          {"workspace", m.workspace},
+          {"between", m.between},
+          {"other", m.other}};
 }
 
 std::size_t planned_total(const MemoryUse& memory) {
@@ -79,8 +86,9 @@ MemoryUse measure_memory_use(Context& context, const TrainOptions& options, std:
   memory.test_pictures = test_pictures;
   memory.parameters = bytes_of(store.flat_values());
   memory.gradients = bytes_of(store.flat_gradients());
-  const std::size_t moments = options.optimizer != OptimizerKind::sgd ? 2 : options.momentum > 0.0 ? 1 : 0;
-  memory.moments = moments * memory.parameters;
+  memory.moments = static_cast<std::size_t>(moments_of(options)) * memory.parameters;
+  const int averages = (options.ema ? 1 : 0) + (options.lookahead ? 1 : 0);
+  memory.averages = static_cast<std::size_t>(averages) * (memory.parameters + bytes_of(store.flat_state()));
   memory.working = bytes_of(store.flat_working_values()) + bytes_of(store.flat_working_gradients());
   memory.pictures =
       train.pictures.bytes() + train.labels.bytes() + test.pictures.bytes() + test.labels.bytes();
@@ -107,6 +115,7 @@ std::string memory_text(const TrainOptions& options, const MemoryUse& memory) {
   const char* about[] = {"",
                          "",
                          "",
+                         "of weights and running statistics",
                          "16-bit weights and their gradients",
                          "both sets and their labels",
                          "activations and their gradients, in one block",

@@ -57,9 +57,17 @@ struct TrainOptions {
   double lr = 0.1, momentum = 0.9;
   bool nesterov = false;
   double weight_decay = 5e-4;
-  std::optional<double> alpha_lr, alpha_wd, bias_lr, bias_wd;
+  std::optional<double> alpha_lr, alpha_wd;
   std::array<double, 2> betas{0.9, 0.999};
   double eps = 1e-8;
+  std::optional<double> bias_lr, bias_wd;  ///< of biases and of batch norm's parameters
+  double muon_lr = 0.02, muon_momentum = 0.95, muon_wd = 0.0;
+  std::int64_t muon_iterations = 5;
+  bool muon_normalize = false;
+  std::optional<double> ema;
+  std::optional<std::int64_t> lookahead;
+  double lookahead_alpha = 0.5, lookahead_power = 0.0;
+  bool averaged_weights = true;  ///< where there are any: those are evaluated and used
   double label_smoothing = 0.0, mixup = 0.0;
   ScheduleKind schedule = ScheduleKind::constant;
   std::vector<double> milestones;

@@ -114,6 +114,19 @@ PictureSet upload(Context& context, const Pictures& pictures, std::int64_t class
           Tensor::from_host<std::int32_t>(context, {pictures.count}, pictures.labels), classes};
 }
 
+int moments_of(const TrainOptions& options) {
+  switch (options.optimizer) {
+    case OptimizerKind::sgd:
+      return options.momentum > 0.0 ? 1 : 0;
+    case OptimizerKind::muon:
+      return 1;
+    case OptimizerKind::adam:
+    case OptimizerKind::adamw:
+      return 2;
+  }
+  return 0;
+}
+
 TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& normalisation) {
   TrainerConfig config;
   config.batch_size = options.batch_size;
@@ -123,7 +136,10 @@ TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& n
                       options.betas[0],
                       options.betas[1],
                       options.eps,
-                      {}};
+                      {},
+                      options.muon_momentum,
+                      options.muon_iterations,
+                      options.muon_normalize};
   StepGuardConfig& guard = config.optimizer.guard;
   if (options.amp == DType::f16) guard.loss_scale = options.loss_scale.value_or(kFirstLossScale);
   guard.params.dynamic = options.amp == DType::f16 && !options.loss_scale;
@@ -131,11 +147,18 @@ TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& n
   guard.params.max_norm = options.clip_norm;
   guard.params.stop = options.nonfinite == OnNonfinite::stop;
   config.rates.fill({options.lr, options.weight_decay});
-  config.rates[static_cast<std::size_t>(ParameterGroup::alpha)] = {
-      options.alpha_lr.value_or(options.lr), options.alpha_wd.value_or(options.weight_decay)};
+  const auto rates_of = [&](ParameterGroup group) -> GroupRates& {
+    return config.rates[static_cast<std::size_t>(group)];
+  };
+  rates_of(ParameterGroup::alpha) = {options.alpha_lr.value_or(options.lr),
+                                     options.alpha_wd.value_or(options.weight_decay)};
   for (const ParameterGroup group : {ParameterGroup::bias, ParameterGroup::norm})
-    config.rates[static_cast<std::size_t>(group)] = {options.bias_lr.value_or(options.lr),
-                                                     options.bias_wd.value_or(options.weight_decay)};
+    rates_of(group) = {options.bias_lr.value_or(options.lr), options.bias_wd.value_or(options.weight_decay)};
+  if (options.optimizer == OptimizerKind::muon)
+    rates_of(ParameterGroup::hidden) = {options.muon_lr, options.muon_wd};
+  config.ema_decay = options.ema;
+  config.lookahead = {options.lookahead.value_or(0), options.lookahead_alpha, options.lookahead_power};
+  config.evaluate_averaged = options.averaged_weights;
   const double gamma = options.gamma.value_or(options.schedule == ScheduleKind::exponential ? 0.95 : 0.1);
   config.schedule = {options.schedule,
                      options.milestones,

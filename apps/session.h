@@ -55,6 +55,9 @@ ResNetConfig network_config(const TrainOptions& options);
 
 PictureSet upload(Context& context, const Pictures& pictures, std::int64_t classes);
 
+/// How many buffers of the parameters' size the optimizer keeps.
+int moments_of(const TrainOptions& options);
+
 TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& normalisation);
 
 /// By --normalize's value: the constants of a data set or those it spells out, for "none" mean 0 and

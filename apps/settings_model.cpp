@@ -41,7 +41,8 @@ void add_model_settings(SettingTable& table) {
       .only_with = kResNet;
   table.real("alpha_init", &TrainOptions::alpha_init, kAnyReal, "first value of every alpha (ReZero)")
       .only_with = kReZero;
-  table.text("init", &TrainOptions::init, "FILE", "random", "start from the weights of a checkpoint, or of a PyTorch state dict as safetensors");
+  table.text("init", &TrainOptions::init, "FILE", "random",
+             "start from the weights of a checkpoint, or of a PyTorch state dict as safetensors");
 }
 
 }  // namespace zeroth::app

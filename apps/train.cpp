@@ -152,8 +152,10 @@ void fill_network(const Start& start, Context& context, Model& network, Trainer&
     trainer.resume_at(start.info.step);
   } else if (!start.options.init.empty()) {
     fill_initial_weights(start.options, context, network);
+    trainer.restart_averages();
   } else {
     network.initialise_from(context, pictures, trainer.config());
+    trainer.restart_averages();
   }
 }
 
@@ -167,8 +169,7 @@ int train(const Said& said, bool json) {
   const TrainOptions& options = start.options;
 
   const std::unique_ptr<Model> network = make_network(
-      *context, options,
-      {start.info.classes, start.info.height, start.info.width, start.info.channels});
+      *context, options, {start.info.classes, start.info.height, start.info.width, start.info.channels});
   const Split split = class_balanced_split(dataset.train.labels, dataset.classes(), options.val_split,
                                            static_cast<std::uint64_t>(options.seed));
   TrainerConfig config = trainer_config(options, normalisation_for(options.normalize, start.info.channels));

@@ -178,8 +178,12 @@ SetResult TrainLoop::evaluate() {
 
 Evaluation TrainLoop::final_evaluation() {
   if (!training_.validation.empty() && std::filesystem::exists(training_.folder.best())) {
-    load_weights(training_.context, SafetensorsFile(training_.folder.best()), training_.network);
-    tested_.reset();
+    const SafetensorsFile best(training_.folder.best());
+    Context& context = training_.context;
+    ResNet& network = training_.network;
+    load_weights(context, best, network,
+                 training_.options.averaged_weights ? averages_in(best, network) : "");
+    tested_ = zeroth::evaluate(context, network, training_.test, training_.trainer.config());
   }
   if (training_.options.tta != TestViews::one || !tested_)
     tested_ = training_.trainer.evaluate(training_.test, {}, training_.options.tta);

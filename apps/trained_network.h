@@ -19,9 +19,9 @@ class TrainedNetwork {
   /// The settings that the machine at hand decides, as flags of a command; with those that choose the data.
   static std::vector<std::string> settings(bool with_data);
 
-  /// What the checkpoint says of its training holds, but for the machine's settings, which are those that
-  /// were said, and the data, which may have been said, too. Throws Error(data) where the file is no intact
-  /// checkpoint, Error(usage, device) for what was said.
+  /// What the checkpoint says of its training holds, but for --weights and the machine's settings, which are
+  /// those that were said, and the data, which may have been said, too. Throws Error(data) where the file is
+  /// no intact checkpoint, Error(usage, device) for what was said.
   TrainedNetwork(const SafetensorsFile& checkpoint, const Said& said);
 
   /// Takes the weights of another checkpoint of the same training. Throws Error(data) where it is none.
@@ -37,12 +37,18 @@ class TrainedNetwork {
   const CheckpointInfo& info() const { return info_; }
   Normalisation normalisation() const;
 
+  /// Whether the weights are a moving average of the training's, as --weights has it by default.
+  bool averaged() const { return averaged_; }
+
  private:
+  void load_tensors(const SafetensorsFile& checkpoint);
+
   std::string path_;
   CheckpointInfo info_;
   TrainOptions options_;
   std::unique_ptr<Context> context_;
   std::unique_ptr<Model> network_;
+  bool averages_said_ = false, averaged_ = false;
   PictureSet test_;
   const Dataset* uploaded_ = nullptr;
 };

@@ -14,7 +14,8 @@ namespace zeroth {
 /// trained it. Such a file is a sequence of TFRecords (length, masked CRC-32C, bytes, masked CRC-32C), each
 /// an Event message of tensorflow/core/util/event.proto. Scalars, by optimizer step: train/loss, train/error,
 /// train/lr, train/images_per_second, and where they are known train/gradient_norm and train/loss_scale;
-/// after each epoch validation/ or test/loss and /error, and alpha/NAME of every alpha. Quantities that are not finite are left out.
+/// after each epoch validation/ or test/loss and /error, and alpha/NAME of every alpha. Quantities that are
+/// not finite are left out.
 class EventLog {
  public:
   /// Begins a file. Of older ones, events of steps after `steps_taken` and what a crash left half written are

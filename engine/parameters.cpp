@@ -18,6 +18,8 @@ const char* name_of(ParameterGroup group) {
       return "norm";
     case ParameterGroup::alpha:
       return "alpha";
+    case ParameterGroup::hidden:
+      return "hidden";
   }
   return "?";
 }
@@ -99,7 +101,7 @@ void ParameterStore::materialise(Context& context, std::uint64_t seed, DType wor
   const DType dtype = statistics_dtype(working);
   const bool mixed = working != dtype;
   const auto has_working_copy = [mixed](const Parameter& parameter) {
-    return mixed && parameter.group == ParameterGroup::weight;
+    return mixed && is_weight(parameter.group);
   };
   dispatch_reference(dtype, [&]<class T>(TypeTag<T>) {
     std::vector<T> values(static_cast<std::size_t>(flat_elements_)),
@@ -110,8 +112,9 @@ void ParameterStore::materialise(Context& context, std::uint64_t seed, DType wor
       initialise(parameter, seed, index++, values.data() + parameter.offset);
       std::fill_n(groups.begin() + parameter.offset / kParameterSegment,
                   padded(parameter.shape.elements()) / kParameterSegment,
-                  static_cast<std::uint8_t>((parameter.frozen ? kParameterGroups : static_cast<int>(parameter.group)) |
-                                            (has_working_copy(parameter) ? kWorkingSegment : 0)));
+                  static_cast<std::uint8_t>(
+                      (parameter.frozen ? kParameterGroups : static_cast<int>(parameter.group)) |
+                      (has_working_copy(parameter) ? kWorkingSegment : 0)));
     }
     for (const StateTensor& tensor : state_)
       std::fill_n(state.begin() + tensor.offset, tensor.shape.elements(), static_cast<T>(tensor.initial));

@@ -11,9 +11,16 @@
 namespace zeroth {
 
 /// Parameters of a group share a learning rate and a weight decay; those that are frozen have neither.
-enum class ParameterGroup : std::uint8_t { weight, bias, norm, alpha };
-inline constexpr int kParameterGroups = 4;
+/// Filters and matrices between a network's first layer and its last are `hidden`, those two layers' are
+/// `weight`.
+enum class ParameterGroup : std::uint8_t { weight, bias, norm, alpha, hidden };
+inline constexpr int kParameterGroups = 5;
 const char* name_of(ParameterGroup group);
+
+/// Whether convolutions and linear layers multiply by it: it has a 16-bit copy in mixed precision.
+inline bool is_weight(ParameterGroup group) {
+  return group == ParameterGroup::weight || group == ParameterGroup::hidden;
+}
 
 /// How a parameter begins.
 struct Initialisation {
@@ -34,7 +41,7 @@ struct Parameter {
   Shape shape;
   ParameterGroup group;
   Initialisation initialisation;
-  bool frozen = false;  ///< no optimizer changes it; set before the store is materialised
+  bool frozen = false;      ///< no optimizer changes it; set before the store is materialised
   std::int64_t offset = 0;  ///< elements from the start of the flat buffers, a multiple of kParameterSegment
   Tensor value, gradient;
   /// What operations read and write: in mixed precision the 16-bit copies of weights, otherwise `value` and
@@ -62,8 +69,8 @@ class ParameterStore {
 
   /// Allocates the buffers and initialises every parameter from Philox: parameter i draws from (seed, i), so
   /// its numbers depend on no other parameter. `working` is the storage dtype of activations: f32; bf16 or
-  /// f16 for mixed precision, where the parameters of ParameterGroup::weight have a copy in that dtype and
-  /// everything else stays f32; f64 for checks in double precision, where all is f64.
+  /// f16 for mixed precision, where weights (is_weight()) have a copy in that dtype and everything else stays
+  /// f32; f64 for checks in double precision, where all is f64.
   void materialise(Context& context, std::uint64_t seed, DType working = DType::f32);
 
   /// The storage dtype of activations.

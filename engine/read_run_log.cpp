@@ -41,9 +41,7 @@ double number_or_none(const nlohmann::ordered_json& value) {
 }
 
 StepRecord step_record(const nlohmann::ordered_json& line) {
-  const auto number = [&](const char* key) {
-    return number_or_none(line.at(key));
-  };
+  const auto number = [&](const char* key) { return number_or_none(line.at(key)); };
   StepRecord record;
   record.step = line.at("step").get<std::int64_t>();
   record.epoch = number("epoch");

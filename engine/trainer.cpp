@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <optional>
 
@@ -117,6 +118,12 @@ Trainer::Trainer(Context& context, Network& network, PictureSet train, const Tra
   }
   metrics_ = Tensor::zeros(context, {3}, DType::f64);
   optimizer_.guard().watch_metrics(metrics_);
+  StepInputs& inputs = optimizer_.inputs();
+  if (config.lookahead.every > 0)
+    lookahead_.emplace(context, network.store(), inputs,
+                       AverageConfig{kLookaheadName, config.lookahead.every, false, true});
+  if (config.ema_decay)
+    ema_.emplace(context, network.store(), inputs, AverageConfig{kEmaName, 1, true, false});
 }
 
 /// Uploads what this step has of its own.
@@ -140,7 +147,18 @@ void Trainer::begin_step() {
   std::array<GroupRates, kParameterGroups> rates = config_.rates;
   for (GroupRates& group : rates) group.learning_rate *= rate_factor();
   optimizer_.set_rates(rates);
+  set_shares();
   optimizer_.begin_step();
+}
+
+/// What averages take of the weights in this step.
+void Trainer::set_shares() {
+  if (ema_) ema_->set_share(optimizer_.inputs(), 1.0 - *config_.ema_decay);
+  if (!lookahead_) return;
+  const double steps = config_.schedule.epochs * static_cast<double>(steps_per_epoch_);
+  const double done = std::min(1.0, static_cast<double>(steps_taken() + 1) / steps);
+  lookahead_->set_share(optimizer_.inputs(),
+                        1.0 - (1.0 - config_.lookahead.alpha) * std::pow(done, config_.lookahead.power));
 }
 
 /// The step itself, the same work every time.
@@ -162,6 +180,8 @@ void Trainer::queue_step() {
   tape.backward(loss.loss, optimizer_.guard().loss_scale());
   phase.emplace("update");
   optimizer_.queue_update();
+  if (lookahead_) lookahead_->queue(optimizer_.guard());
+  if (ema_) ema_->queue(optimizer_.guard());
 }
 
 void Trainer::step() {
@@ -178,6 +198,8 @@ Metrics Trainer::take_metrics() {
 }
 
 Evaluation Trainer::evaluate(const PictureSet& set, std::span<const std::int32_t> indices, TestViews views) {
+  std::optional<WeightAverage::InPlace> averaged;
+  if (config_.evaluate_averaged && (ema_ || lookahead_)) averaged.emplace(ema_ ? *ema_ : *lookahead_);
   return zeroth::evaluate(context_, network_, set, config_, indices, views);
 }
 
@@ -221,9 +243,22 @@ std::vector<NamedTensor> Trainer::tensors() const {
     for (const Parameter& parameter : network_.store().parameters())
       all.push_back({"optimizer." + moment.name + "." + parameter.name,
                      moment.value.range(parameter.offset, parameter.shape)});
+  for (const std::optional<WeightAverage>* average : {&lookahead_, &ema_}) {
+    if (!*average) continue;
+    const std::string prefix = (*average)->name();
+    for (const Parameter& parameter : network_.store().parameters())
+      all.push_back({prefix + parameter.name, (*average)->values().range(parameter.offset, parameter.shape)});
+    for (const StateTensor& tensor : network_.store().state())
+      all.push_back({prefix + tensor.name, (*average)->state().range(tensor.offset, tensor.shape)});
+  }
   all.push_back({"guard.loss_scale", optimizer_.guard().loss_scale()});
   all.push_back({"guard.counters", optimizer_.guard().counters()});
   return all;
+}
+
+void Trainer::restart_averages() {
+  if (lookahead_) lookahead_->restart();
+  if (ema_) ema_->restart();
 }
 
 void Trainer::resume_at(std::int64_t steps) {

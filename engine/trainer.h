@@ -11,6 +11,7 @@
 #include "engine/repeated_step.h"
 #include "engine/schedule.h"
 #include "engine/test_views.h"
+#include "engine/weight_average.h"
 #include "kernels/augment/augment.h"
 
 namespace zeroth {
@@ -24,12 +25,24 @@ struct PictureSet {
   std::int64_t size() const { return pictures.shape()[0]; }
 };
 
+/// Lookahead (Zhang et al., 2019): every `every` updates the slow weights move a share of the way to the fast
+/// ones, which begin anew from there. At the share s of the training's steps the share is
+/// 1 - (1 - alpha) s^power: alpha itself with power 0, as published; airbench94's begins near 1 and ends at
+/// alpha, with power 3.
+struct LookaheadConfig {
+  std::int64_t every = 0;  ///< 0: none
+  double alpha = 0.5, power = 0.0;
+};
+
 struct TrainerConfig {
   std::int64_t batch_size = 128;
   std::int64_t pictures_per_epoch = 0;  ///< how many indices an epoch's order has; 0: as many as the set
   OptimizerConfig optimizer;
   std::array<GroupRates, kParameterGroups> rates;  ///< before the schedule's factor
   Schedule schedule;
+  LookaheadConfig lookahead;
+  std::optional<double> ema_decay;  ///< of the weights' moving average, beside the training; warmed up
+  bool evaluate_averaged = true;    ///< where there is an average: evaluate() takes it, not the weights
   double label_smoothing = 0.0;
   double mixup = 0.0;  ///< alpha of the Beta distribution of shares (mixup_share.h); 0: off
   Augmentation augmentation;
@@ -96,22 +109,25 @@ class Trainer {
   Metrics take_metrics();
 
   /// Inference over the pictures of a set, or over those that `indices` names; each is counted once, the last
-  /// partial batch included.
+  /// partial batch included. With averaged weights, where there are any: the EMA, else Lookahead's slow ones.
   Evaluation evaluate(const PictureSet& set, std::span<const std::int32_t> indices = {},
                       TestViews views = TestViews::one);
 
   /// Gradient norm, loss scale and skipped steps: StepGuard::take_report(). Waits for the stream.
   StepReport take_report() { return optimizer_.guard().take_report(); }
 
-  /// Weights, state, moments and the guard's state: what a checkpoint holds, and with steps_taken() all that
-  /// resuming needs.
+  /// Weights, state, moments, averages and the guard's state: what a checkpoint holds, and with steps_taken()
+  /// all that resuming needs.
   std::vector<NamedTensor> tensors() const;
   /// After the tensors have been filled from a checkpoint. Position and schedule follow from the number of
   /// steps.
   void resume_at(std::int64_t steps);
+  /// After the weights have been written by somebody else: averages begin with them.
+  void restart_averages();
 
  private:
   void begin_step();
+  void set_shares();
   void queue_step();
 
   Context& context_;
@@ -120,6 +136,7 @@ class Trainer {
   TrainerConfig config_;
   EpochOrder order_;
   Optimizer optimizer_;
+  std::optional<WeightAverage> lookahead_, ema_;
   std::int64_t steps_per_epoch_;
   std::int64_t order_epoch_ = -1;
   double rate_scale_ = 1.0;

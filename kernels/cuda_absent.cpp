@@ -12,6 +12,8 @@
 #include "kernels/linear/linear.h"
 #include "kernels/max_pool/max_pool.h"
 #include "kernels/mixup/mixup.h"
+#include "kernels/moving_average/moving_average.h"
+#include "kernels/muon/muon.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/relu/relu.h"
 #include "kernels/residual/residual.h"
@@ -43,6 +45,8 @@ const GradientNormRow gradient_norm_row = absent_row<GradientNormRow>();
 const StepGuardRow step_guard_row = absent_row<StepGuardRow>();
 const SgdRow sgd_row = absent_row<SgdRow>();
 const AdamwRow adamw_row = absent_row<AdamwRow>();
+const MuonRow muon_row = absent_row<MuonRow>();
+const MovingAverageRow moving_average_row = absent_row<MovingAverageRow>();
 const ReduceRow reduce_row = absent_row<ReduceRow>();
 
 }  // namespace zeroth::cuda_native

@@ -15,6 +15,8 @@
 #include "kernels/linear/linear.h"
 #include "kernels/max_pool/max_pool.h"
 #include "kernels/mixup/mixup.h"
+#include "kernels/moving_average/moving_average.h"
+#include "kernels/muon/muon.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/relu/relu.h"
 #include "kernels/residual/residual.h"
@@ -50,6 +52,8 @@ std::vector<RowInfo> all_rows() {
   add("step_guard", step_guard_rows());
   add("sgd", sgd_rows());
   add("adamw", adamw_rows());
+  add("muon", muon_rows());
+  add("moving_average", moving_average_rows());
   add("reduce", reduce_rows());
   return all;
 }

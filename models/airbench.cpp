@@ -11,9 +11,9 @@ namespace zeroth {
 
 namespace {
 
-constexpr std::int64_t kPatch = 2;           // side of the whitening layer's window
-constexpr std::int64_t kSample = 5000;       // pictures it is made from
-constexpr std::int64_t kLastPool = 3;        // side of the last pooling's window
+constexpr std::int64_t kPatch = 2;      // side of the whitening layer's window
+constexpr std::int64_t kSample = 5000;  // pictures it is made from
+constexpr std::int64_t kLastPool = 3;   // side of the last pooling's window
 constexpr double kLogitScale = 1.0 / 9.0;
 constexpr BatchNormOptions kNorm{1e-12, 0.4};
 
@@ -26,13 +26,13 @@ double bound_of(std::int64_t fan_in) {
 
 Airbench::ConvNorm Airbench::add_conv_norm(const std::string& group, int index, std::int64_t out,
                                            std::int64_t in) {
-  const std::string conv = fmt::format("{}.conv{}", group, index), norm = fmt::format("{}.norm{}", group, index);
-  Parameter& gamma =
-      store_.add(norm + ".weight", {out}, ParameterGroup::norm, Initialisation::constant(1.0));
+  const std::string conv = fmt::format("{}.conv{}", group, index),
+                    norm = fmt::format("{}.norm{}", group, index);
+  Parameter& gamma = store_.add(norm + ".weight", {out}, ParameterGroup::norm, Initialisation::constant(1.0));
   gamma.frozen = true;
   return {conv,
           norm,
-          &store_.add(conv + ".weight", {out, 3, 3, in}, ParameterGroup::weight,
+          &store_.add(conv + ".weight", {out, 3, 3, in}, ParameterGroup::hidden,
                       Initialisation::identity(bound_of(9 * in))),
           &gamma,
           &store_.add(norm + ".bias", {out}, ParameterGroup::norm, Initialisation::constant(0.0)),
@@ -43,12 +43,12 @@ Airbench::ConvNorm Airbench::add_conv_norm(const std::string& group, int index, 
 Airbench::Airbench(AirbenchConfig config) : config_(std::move(config)) {
   const std::int64_t smallest = (kLastPool << config_.widths.size()) + kPatch - 1;
   if (config_.height < smallest || config_.width < smallest)
-    fail(ErrorKind::usage, fmt::format("model airbench takes pictures of {} x {} or more, not {} x {}", smallest,
-                                       smallest, config_.height, config_.width));
+    fail(ErrorKind::usage, fmt::format("model airbench takes pictures of {} x {} or more, not {} x {}",
+                                       smallest, smallest, config_.height, config_.width));
   const std::int64_t patch = kPatch * kPatch * config_.picture_channels;
   std::int64_t in = 2 * patch;
-  whiten_ = &store_.add("whiten.weight", {in, kPatch, kPatch, config_.picture_channels}, ParameterGroup::weight,
-                        Initialisation::uniform(bound_of(patch)));
+  whiten_ = &store_.add("whiten.weight", {in, kPatch, kPatch, config_.picture_channels},
+                        ParameterGroup::weight, Initialisation::uniform(bound_of(patch)));
   whiten_->frozen = true;
   for (std::size_t i = 0; i < config_.widths.size(); ++i) {
     const std::string name = fmt::format("group{}", i + 1);
@@ -129,8 +129,8 @@ void Airbench::initialise_from(Context& context, const PictureSet& train, const 
   std::vector<float> values(bytes.size());
   for (std::size_t i = 0; i < bytes.size(); ++i)
     values[i] = static_cast<float>((bytes[i] / 255.0 - config.mean[i % channels]) / config.std[i % channels]);
-  const std::vector<float> filters = whitening_filters(
-      {values, count, config_.height, config_.width, config_.picture_channels}, kPatch);
+  const std::vector<float> filters =
+      whitening_filters({values, count, config_.height, config_.width, config_.picture_channels}, kPatch);
   dispatch_reference(whiten_->value.dtype(), [&]<class T>(TypeTag<T>) {
     const std::vector<T> weights(filters.begin(), filters.end());
     whiten_->value.copy_from(context, std::as_bytes(std::span(weights)));

@@ -43,8 +43,8 @@ std::vector<double> patch_moments(const WhiteningSample& sample, std::int64_t wi
         for (std::size_t i = 0; i < d; ++i)
           for (std::size_t j = 0; j <= i; ++j) sums[i * d + j] += patch[i] * patch[j];
       }
-  const double patches = static_cast<double>(sample.count * (sample.height - window + 1) *
-                                             (sample.width - window + 1));
+  const double patches =
+      static_cast<double>(sample.count * (sample.height - window + 1) * (sample.width - window + 1));
   for (std::size_t i = 0; i < d; ++i)
     for (std::size_t j = 0; j <= i; ++j) sums[i * d + j] = sums[j * d + i] = sums[i * d + j] / patches;
   return sums;

@@ -111,7 +111,7 @@ StepFloor floor_of(const ResNetConfig& config, std::int64_t batch, DType dtype, 
   const auto pixels = static_cast<double>(batch * config.height * config.width * config.picture_channels);
   add(pixels * (1.0 + static_cast<double>(size_of(dtype))), 0.0, 1);  // bytes to numbers
   // Weights, gradients and moments are read, weights and moments written; all but 16-bit gradients in f32.
-  const double words = optimizer == OptimizerKind::sgd ? 5.0 : 7.0;
+  const double words = optimizer == OptimizerKind::sgd || optimizer == OptimizerKind::muon ? 5.0 : 7.0;
   add(4.0 * words * static_cast<double>(parameters), 0.0, 1);
   return floor;
 }

@@ -16,6 +16,7 @@ struct Problem {
   const char* model;
   OptimizerKind optimizer;
   DType working;
+  bool averages = false;
   double mixup = 0.0;
 };
 
@@ -33,6 +34,10 @@ TrainerConfig config_of(const Problem& problem, StepMode mode) {
   config.step_mode = mode;
   config.mixup = problem.mixup;
   config.label_smoothing = problem.mixup > 0.0 ? 0.1 : 0.0;
+  if (problem.averages) {
+    config.ema_decay = 0.9;
+    config.lookahead = {3, 0.5, 2.0};
+  }
   if (problem.working == DType::f16) {  // a loss scale that overflows, falls and grows again
     config.optimizer.guard.loss_scale = 0x1p22;
     config.optimizer.guard.params.dynamic = true;
@@ -85,8 +90,10 @@ constexpr Problem kProblems[] = {{"rezero-resnet8", OptimizerKind::sgd, DType::f
                                  {"resnet8", OptimizerKind::adamw, DType::f32},
                                  {"resnet8", OptimizerKind::sgd, DType::bf16},
                                  {"rezero-resnet8", OptimizerKind::adamw, DType::f16},
-                                 {"resnet8", OptimizerKind::sgd, DType::f32, 0.4},
-                                 {"rezero-resnet8", OptimizerKind::adamw, DType::bf16, 1.0}};
+                                 {"resnet8", OptimizerKind::muon, DType::f32, true},
+                                 {"rezero-resnet8", OptimizerKind::muon, DType::f16, true},
+                                 {"resnet8", OptimizerKind::sgd, DType::f32, false, 0.4},
+                                 {"rezero-resnet8", OptimizerKind::adamw, DType::bf16, false, 1.0}};
 
 }  // namespace
 

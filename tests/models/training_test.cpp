@@ -77,7 +77,7 @@ TEST_CASE("a network overfits one batch in mixed precision", "[training]") {
     // The masters keep what 16 bits cannot hold, and the working weights are the masters, rounded.
     bool finer = false;
     for (const Parameter& parameter : training.network.store().parameters()) {
-      if (parameter.group != ParameterGroup::weight) continue;
+      if (!is_weight(parameter.group)) continue;
       dispatch_storage(working, [&]<class T>(TypeTag<T>) {
         const auto master = parameter.value.to_host<float>(training.context);
         const auto narrow = parameter.working_value.to_host<T>(training.context);

@@ -31,16 +31,20 @@ int export_network(Said said, const ExportFlags& flags) {
   const Normalisation normalisation = trained.normalisation();
   std::map<std::string, std::string> properties{
       {"model", trained.options().model},
-      {"residual", name_of(trained.network().config().form)},
       {"data", info.data},
       {"step", std::to_string(info.step)},
       {"mean", fmt::format("{}", fmt::join(normalisation.mean, ","))},
       {"stddev", fmt::format("{}", fmt::join(normalisation.stddev, ","))}};
   if (!info.class_names.empty())
     properties["class_names"] = fmt::format("{}", fmt::join(info.class_names, "\n"));
+  const auto* resnet = dynamic_cast<const ResNet*>(&trained.network());
+  if (resnet != nullptr) properties["residual"] = name_of(resnet->config().form);
+  if (resnet == nullptr && !flags.onnx.empty())
+    fail(ErrorKind::usage, fmt::format("--onnx writes ResNets, and {} is a network of {}; --pytorch takes it",
+                                       path, trained.options().model));
   std::string written;
   if (!flags.onnx.empty()) {
-    replace_file(flags.onnx, onnx_model(trained.network().config(), weights, normalisation, properties));
+    replace_file(flags.onnx, onnx_model(resnet->config(), weights, normalisation, properties));
     written += flags.onnx + '\n';
   }
   if (!flags.pytorch.empty()) {

@@ -132,10 +132,10 @@ int show_model(const TrainOptions& options, bool json, bool memory) {
     print_result(json ? memory_json(options, use) : memory_text(options, use));
     return 0;
   }
-  const ResNet network(network_config(options));
+  const std::unique_ptr<Model> network = declare_network(options);
   const int moments = moments_of(options);
-  print_result(json ? model_json(network, options.batch_size, moments)
-                    : model_table(network, options.batch_size, moments));
+  print_result(json ? model_json(*network, options.batch_size, moments)
+                    : model_table(*network, options.batch_size, moments));
   return 0;
 }
 

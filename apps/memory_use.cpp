@@ -18,9 +18,9 @@ namespace {
 constexpr std::int64_t kTrainPictures = 50000, kTestPictures = 10000;  // CIFAR-10's
 constexpr std::int64_t kEvaluated = 500;                               // one batch of an evaluation
 
-PictureSet blank_pictures(Context& context, std::int64_t count, const ResNetConfig& model) {
-  return {Tensor::zeros(context, {count, model.height, model.width, model.picture_channels}, DType::u8),
-          Tensor::zeros(context, {count}, DType::i32), model.classes};
+PictureSet blank_pictures(Context& context, std::int64_t count, const PictureKind& kind) {
+  return {Tensor::zeros(context, {count, kind.height, kind.width, kind.channels}, DType::u8),
+          Tensor::zeros(context, {count}, DType::i32), kind.classes};
 }
 
 std::vector<std::int32_t> first_indices(std::int64_t count) {
@@ -61,15 +61,15 @@ std::size_t MemoryUse::peak() const {
 
 MemoryUse measure_memory_use(Context& context, const TrainOptions& options, std::int64_t train_pictures,
                              std::int64_t test_pictures) {
-  ResNet network(network_config(options));
-  ParameterStore& store = network.store();
+  const PictureKind kind;
+  const std::unique_ptr<Model> network = declare_network(options, kind);
+  ParameterStore& store = network->store();
   store.materialise(context, 0, options.amp);
-  const PictureSet train = blank_pictures(context, train_pictures, network.config()),
-                   test = blank_pictures(context, test_pictures, network.config());
-  TrainerConfig config =
-      trainer_config(options, normalisation_for("none", network.config().picture_channels));
+  const PictureSet train = blank_pictures(context, train_pictures, kind),
+                   test = blank_pictures(context, test_pictures, kind);
+  TrainerConfig config = trainer_config(options, normalisation_for("none", kind.channels));
   config.step_mode = StepMode::planned;
-  Trainer trainer(context, network, train, config,
+  Trainer trainer(context, *network, train, config,
                   [&](std::uint32_t) { return first_indices(train_pictures); });
   Allocator& allocator = context.allocator();
   trainer.step();

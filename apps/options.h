@@ -12,6 +12,7 @@
 #include "engine/plateau.h"
 #include "engine/repeated_step.h"
 #include "engine/schedule.h"
+#include "engine/test_views.h"
 #include "kernels/augment/augment.h"
 #include "kernels/residual/residual.h"
 #include "models/resnet.h"
@@ -67,7 +68,7 @@ struct TrainOptions {
   std::optional<std::int64_t> lookahead;
   double lookahead_alpha = 0.5, lookahead_power = 0.0;
   bool averaged_weights = true;  ///< where there are any: those are evaluated and used
-  double label_smoothing = 0.0;
+  double label_smoothing = 0.0, mixup = 0.0;
   ScheduleKind schedule = ScheduleKind::constant;
   std::vector<double> milestones;
   std::optional<double> gamma;
@@ -90,6 +91,7 @@ struct TrainOptions {
   std::optional<StepMode> step;  ///< unset: by the device
   std::vector<std::string> impl;
 
+  TestViews tta = TestViews::one;
   std::string config, out, resume;
   std::int64_t save_every = 5, keep = 0;
   std::optional<double> target_acc;

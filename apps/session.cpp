@@ -9,6 +9,7 @@
 #include "data/lookup.h"
 #include "engine/plan_file.h"
 #include "kernels/operations.h"
+#include "models/airbench.h"
 
 namespace zeroth::app {
 
@@ -74,7 +75,13 @@ void time_plans(Context& context, const TrainOptions& options, const RunFolder* 
                                                 [](const std::string& line) { say(line); }));
 }
 
+bool is_resnet(const std::string& model) {
+  return model != kAirbench;
+}
+
 ResNetConfig network_config(const TrainOptions& options) {
+  if (!is_resnet(options.model))
+    fail(ErrorKind::usage, fmt::format("this needs a ResNet, and {} is none", options.model));
   ResNetConfig config = resnet_config(options.model);
   config.form = options.residual.value_or(config.form);
   config.shortcut = options.shortcut;
@@ -82,14 +89,21 @@ ResNetConfig network_config(const TrainOptions& options) {
   return config;
 }
 
-std::unique_ptr<ResNet> make_network(Context& context, const TrainOptions& options, std::int64_t classes,
-                                     std::int64_t height, std::int64_t width, std::int64_t channels) {
-  ResNetConfig config = network_config(options);
-  config.classes = classes;
-  config.height = height;
-  config.width = width;
-  config.picture_channels = channels;
-  auto network = std::make_unique<ResNet>(config);
+std::unique_ptr<Model> declare_network(const TrainOptions& options, const PictureKind& pictures) {
+  const auto with_pictures = [&](auto config) {
+    config.classes = pictures.classes;
+    config.height = pictures.height;
+    config.width = pictures.width;
+    config.picture_channels = pictures.channels;
+    return config;
+  };
+  if (!is_resnet(options.model)) return std::make_unique<Airbench>(with_pictures(AirbenchConfig{}));
+  return std::make_unique<ResNet>(with_pictures(network_config(options)));
+}
+
+std::unique_ptr<Model> make_network(Context& context, const TrainOptions& options,
+                                    const PictureKind& pictures) {
+  auto network = declare_network(options, pictures);
   network->store().materialise(context, static_cast<std::uint64_t>(options.seed), options.amp);
   return network;
 }
@@ -155,6 +169,7 @@ TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& n
                      options.cycle_start,
                      options.cycle_end};
   config.label_smoothing = options.label_smoothing;
+  config.mixup = options.mixup;
   config.augmentation = options.augment.value_or(Augmentation{});
   config.seed = static_cast<std::uint64_t>(options.seed);
   config.step_mode = options.step;
@@ -174,7 +189,7 @@ Normalisation normalisation_for(const std::string& name, std::int64_t channels) 
   return normalisation;
 }
 
-double training_flops(const ResNet& network) {
+double training_flops(const Model& network) {
   return 6.0 * static_cast<double>(network.multiply_adds());
 }
 

@@ -116,6 +116,8 @@ void add_optimization_settings(SettingTable& table) {
   add_average_settings(table);
   table.real("label_smoothing", &TrainOptions::label_smoothing, kBelowOne,
              "share of the target spread over all classes");
+  table.real("mixup", &TrainOptions::mixup, kNotNegative,
+             "pictures of a batch mixed in pairs, labels with them, by a share from Beta(X, X); 0: off");
   table.choice("schedule", &TrainOptions::schedule, kSchedules, "course of the learning rate");
   Setting& milestones = table.add(
       "milestones", "LIST", ValueType::list, "step: epochs after which the rate is multiplied by gamma",

@@ -9,7 +9,7 @@
 #include "data/dataset.h"
 #include "engine/safetensors.h"
 #include "engine/trainer.h"
-#include "models/resnet.h"
+#include "models/model.h"
 
 namespace zeroth::app {
 
@@ -32,7 +32,7 @@ class TrainedNetwork {
   Evaluation evaluate(const Dataset& dataset);
 
   Context& context() { return *context_; }
-  ResNet& network() { return *network_; }
+  Model& network() { return *network_; }
   const TrainOptions& options() const { return options_; }
   const CheckpointInfo& info() const { return info_; }
   Normalisation normalisation() const;
@@ -47,7 +47,7 @@ class TrainedNetwork {
   CheckpointInfo info_;
   TrainOptions options_;
   std::unique_ptr<Context> context_;
-  std::unique_ptr<ResNet> network_;
+  std::unique_ptr<Model> network_;
   bool averages_said_ = false, averaged_ = false;
   PictureSet test_;
   const Dataset* uploaded_ = nullptr;

@@ -6,6 +6,10 @@
 
 namespace zeroth {
 
+namespace {
+constexpr int kRateRows = kParameterGroups + 1;  // the last one for what is frozen: zeros
+}
+
 Optimizer::Optimizer(Context& context, ParameterStore& store, const OptimizerConfig& config)
     : context_(context),
       store_(store),
@@ -19,12 +23,12 @@ Optimizer::Optimizer(Context& context, ParameterStore& store, const OptimizerCon
   } else if (config.momentum != 0.0 || config.kind == OptimizerKind::muon) {
     moments_ = {{"momentum", Tensor::zeros(context, shape, dtype)}};
   }
-  rates_ = inputs_.add({kParameterGroups, 2}, dtype);
+  rates_ = inputs_.add({kRateRows, 2}, dtype);
 }
 
 void Optimizer::set_rates(const std::array<GroupRates, kParameterGroups>& rates) {
   dispatch_reference(rates_.dtype, [&]<class T>(TypeTag<T>) {
-    std::array<T, 2 * kParameterGroups> values;
+    std::array<T, 2 * kRateRows> values{};
     for (std::size_t group = 0; group < rates.size(); ++group) {
       values[2 * group] = static_cast<T>(rates[group].learning_rate);
       values[2 * group + 1] = static_cast<T>(rates[group].weight_decay);
@@ -40,7 +44,7 @@ void Optimizer::begin_step() {
 
 void Optimizer::queue_update() {
   const Tensor& values = store_.flat_values();
-  const FlatParams flat{values.elements(), kParameterGroups, values.dtype(), store_.working_dtype()};
+  const FlatParams flat{values.elements(), kRateRows, values.dtype(), store_.working_dtype()};
   FlatParameters parameters{values, store_.flat_gradients(), store_.group_of_segment(), rates_};
   if (store_.mixed()) {
     parameters.working_weights = store_.flat_working_values();
@@ -66,7 +70,7 @@ void Optimizer::muon(const FlatParams& flat, const FlatParameters& parameters) {
   sgd(flat, parameters);
   MuonParams params{flat, config_.muon_momentum, config_.muon_iterations, config_.muon_normalise, {}};
   for (const Parameter& parameter : store_.parameters())
-    if (parameter.group == ParameterGroup::hidden) {
+    if (parameter.group == ParameterGroup::hidden && !parameter.frozen) {
       const std::int64_t rows = parameter.shape[0];
       params.matrices.push_back({parameter.offset, rows, parameter.shape.elements() / rows});
     }

@@ -10,6 +10,7 @@
 #include "engine/optimizer.h"
 #include "engine/repeated_step.h"
 #include "engine/schedule.h"
+#include "engine/test_views.h"
 #include "engine/weight_average.h"
 #include "kernels/augment/augment.h"
 
@@ -43,6 +44,7 @@ struct TrainerConfig {
   std::optional<double> ema_decay;  ///< of the weights' moving average, beside the training; warmed up
   bool evaluate_averaged = true;    ///< where there is an average: evaluate() takes it, not the weights
   double label_smoothing = 0.0;
+  double mixup = 0.0;  ///< alpha of the Beta distribution of shares (mixup_share.h); 0: off
   Augmentation augmentation;
   std::array<double, 4> mean{}, std{1, 1, 1, 1};  ///< of each picture channel, in units of [0, 1]
   std::uint64_t seed = 0;
@@ -108,7 +110,8 @@ class Trainer {
 
   /// Inference over the pictures of a set, or over those that `indices` names; each is counted once, the last
   /// partial batch included. With averaged weights, where there are any: the EMA, else Lookahead's slow ones.
-  Evaluation evaluate(const PictureSet& set, std::span<const std::int32_t> indices = {});
+  Evaluation evaluate(const PictureSet& set, std::span<const std::int32_t> indices = {},
+                      TestViews views = TestViews::one);
 
   /// Gradient norm, loss scale and skipped steps: StepGuard::take_report(). Waits for the stream.
   StepReport take_report() { return optimizer_.guard().take_report(); }
@@ -137,17 +140,18 @@ class Trainer {
   std::int64_t steps_per_epoch_;
   std::int64_t order_epoch_ = -1;
   double rate_scale_ = 1.0;
-  Tensor order_on_device_, labels_, metrics_;
+  Tensor order_on_device_, labels_, other_labels_, metrics_;
   TensorView batch_;       // what augment reads of the step's place, among the optimizer's inputs
+  TensorView share_;       // mixup's, likewise
   RepeatedStep repeated_;  // goes first, as its graph uses all of the above
 };
 
 /// Inference without a trainer: Trainer::evaluate. Of the configuration, only mean and std count.
 Evaluation evaluate(Context& context, Network& network, const PictureSet& set, const TrainerConfig& config,
-                    std::span<const std::int32_t> indices = {});
+                    std::span<const std::int32_t> indices = {}, TestViews views = TestViews::one);
 
 /// Logits (M, classes), row by row, of every picture of a set. Of the configuration, only mean and std count.
 std::vector<double> predict(Context& context, Network& network, const PictureSet& set,
-                            const TrainerConfig& config);
+                            const TrainerConfig& config, TestViews views = TestViews::one);
 
 }  // namespace zeroth

@@ -31,8 +31,8 @@ ResNetConfig resnet_config(const std::string& name) {
   }
   if (depth < 8 || depth > 6002 || (depth - 2) % 6 != 0)
     fail(ErrorKind::usage, fmt::format("no model named '{}': there are resnet20, 32, 44, 56, 110, 1202 and "
-                                       "every other depth 6n + 2, resnet18 "
-                                       "and resnet18-cifar, and each with rezero- before its name",
+                                       "every other depth 6n + 2, resnet18 and resnet18-cifar, each with "
+                                       "rezero- before its name, and airbench",
                                        name));
   const int n = (depth - 2) / 6;
   config.blocks = {n, n, n};

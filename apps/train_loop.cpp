@@ -180,13 +180,14 @@ Evaluation TrainLoop::final_evaluation() {
   if (!training_.validation.empty() && std::filesystem::exists(training_.folder.best())) {
     const SafetensorsFile best(training_.folder.best());
     Context& context = training_.context;
-    ResNet& network = training_.network;
+    Model& network = training_.network;
     load_weights(context, best, network,
                  training_.options.averaged_weights ? averages_in(best, network) : "");
-    tested_ = zeroth::evaluate(context, network, training_.test, training_.trainer.config());
-  }
-  if (training_.options.tta != TestViews::one || !tested_)
+    tested_ = zeroth::evaluate(context, network, training_.test, training_.trainer.config(), {},
+                               training_.options.tta);
+  } else if (training_.options.tta != TestViews::one || !tested_) {
     tested_ = training_.trainer.evaluate(training_.test, {}, training_.options.tta);
+  }
   if (!std::isfinite(tested_->metrics.loss)) fail_diverged(no_longer_finite("the loss on the test set"));
   return *tested_;
 }

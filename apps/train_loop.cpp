@@ -76,7 +76,7 @@ int TrainLoop::run() {
     const std::int64_t in_epoch = steps - (steps - 1) / trainer.steps_per_epoch() * trainer.steps_per_epoch();
     if (trainer.at_epoch_start() || steps % kLogEvery == 0) {
       gather();
-      log_line();
+      log_line(trainer.at_epoch_start());
       show();
       finish_line();
     } else if (steps == last_step_ || progress_.due(in_epoch, trainer.steps_per_epoch())) {
@@ -90,7 +90,7 @@ int TrainLoop::run() {
   const bool within_epoch = !trainer.at_epoch_start() && trainer.steps_taken() > first_step_;
   if (within_epoch || training_.info.evaluation_due) {  // there is no checkpoint of this step yet
     gather();
-    if (line_.rows > 0) log_line();
+    if (line_.rows > 0) log_line(true);
     if (signal == 0) static_cast<void>(evaluate());
     save(training_.folder.last());
   }
@@ -186,13 +186,14 @@ SetResult TrainLoop::evaluate() {
   Metrics metrics;
   if (training_.validation.empty()) {
     if (!tested_) {
-      Evaluation tested = training_.trainer.evaluate(training_.test, {}, interrupted);
+      Evaluation tested = training_.trainer.evaluate(training_.test, {}, TestViews::one, interrupted);
       if (interrupted()) return {};
       tested_ = std::move(tested);
     }
     metrics = tested_->metrics;
   } else {
-    metrics = training_.trainer.evaluate(training_.train, training_.validation, interrupted).metrics;
+    metrics = training_.trainer.evaluate(training_.train, training_.validation, TestViews::one, interrupted)
+                  .metrics;
     if (interrupted()) return {};
   }
   if (!std::isfinite(metrics.loss)) fail_diverged(no_longer_finite("the loss in evaluation"));
@@ -201,10 +202,16 @@ SetResult TrainLoop::evaluate() {
 
 Evaluation TrainLoop::final_evaluation() {
   if (!training_.validation.empty() && std::filesystem::exists(training_.folder.best())) {
-    load_weights(training_.context, SafetensorsFile(training_.folder.best()), training_.network);
-    tested_.reset();
+    const SafetensorsFile best(training_.folder.best());
+    Context& context = training_.context;
+    Model& network = training_.network;
+    load_weights(context, best, network,
+                 training_.options.averaged_weights ? averages_in(best, network) : "");
+    tested_ = zeroth::evaluate(context, network, training_.test, training_.trainer.config(), {},
+                               training_.options.tta);
+  } else if (training_.options.tta != TestViews::one || !tested_) {
+    tested_ = training_.trainer.evaluate(training_.test, {}, training_.options.tta);
   }
-  if (!tested_) tested_ = training_.trainer.evaluate(training_.test);
   if (!std::isfinite(tested_->metrics.loss)) fail_diverged(no_longer_finite("the loss on the test set"));
   return *tested_;
 }
@@ -215,7 +222,16 @@ void TrainLoop::log(const Record& record) {
   if (events_) events_->write(record);
 }
 
-void TrainLoop::log_line() {
+/// Read from the device: between epochs, when nothing is lost by waiting.
+std::vector<std::pair<std::string, double>> TrainLoop::alphas() const {
+  std::vector<std::pair<std::string, double>> all;
+  for (const Parameter& parameter : training_.network.store().parameters())
+    if (parameter.group == ParameterGroup::alpha)
+      all.emplace_back(parameter.name, numbers_of(training_.context, parameter.value).front());
+  return all;
+}
+
+void TrainLoop::log_line(bool with_alphas) {
   const Trainer& trainer = training_.trainer;
   StepRecord record;
   record.step = trainer.steps_taken();
@@ -227,6 +243,7 @@ void TrainLoop::log_line() {
   if (training_.matrix_rate > 0)
     record.of_ceiling = record.images_per_second * training_.flops_per_image / training_.matrix_rate;
   fill_report(record);
+  if (with_alphas) record.alphas = alphas();
   log(record);
 }
 

@@ -4,8 +4,28 @@
 
 namespace zeroth {
 
+namespace {
+
+/// Names that come from files may hold anything: what would end the line, or command a terminal, is spelt
+/// out.
+std::string one_line(const std::string& message) {
+  constexpr const char* kDigits = "0123456789abcdef";
+  std::string line;
+  for (const char letter : message) {
+    const auto byte = static_cast<unsigned char>(letter);
+    if (byte >= 0x20 && byte != 0x7f) {
+      line += letter;
+    } else {
+      line += {'\\', 'x', kDigits[byte >> 4], kDigits[byte & 15]};
+    }
+  }
+  return line;
+}
+
+}  // namespace
+
 void fail(ErrorKind kind, const std::string& message) {
-  throw Error(kind, message);
+  throw Error(kind, one_line(message));
 }
 
 Shape::Shape(std::initializer_list<std::int64_t> extents) {

@@ -236,6 +236,22 @@ def command_line():
     write("command_line", "list", say("train", "--schedule", "step", "--milestones", "1,2,3", "--betas", "0.9,0.99"))
 
 
+def launch():
+    lines = lambda **variables: "".join(f"{name}={value}\n" for name, value in variables.items())
+    torchrun = dict(RANK=1, WORLD_SIZE=4, LOCAL_RANK=1, LOCAL_WORLD_SIZE=2, MASTER_ADDR="10.0.0.1", MASTER_PORT=29500)
+    write("launch", "torchrun", lines(**torchrun))
+    write("launch", "rank-outside", lines(**torchrun | {"RANK": 4}))
+    write("launch", "huge-size", lines(**torchrun | {"WORLD_SIZE": 1 << 40}))
+    write("launch", "no-address", lines(RANK=0, WORLD_SIZE=2))
+    write("launch", "bad-port", lines(**torchrun | {"MASTER_PORT": 65536}))
+    write("launch", "mpirun", lines(OMPI_COMM_WORLD_RANK=0, OMPI_COMM_WORLD_SIZE=2, OMPI_COMM_WORLD_LOCAL_RANK=0,
+                                    OMPI_COMM_WORLD_LOCAL_SIZE=2))
+    write("launch", "slurm", lines(SLURM_PROCID=3, SLURM_NTASKS=8, SLURM_LOCALID=1, SLURM_NODELIST="node[07-09,12],gpu1",
+                                   SLURM_JOB_ID=123456))
+    write("launch", "host-list", "node[07-09,12],gpu1")
+    write("launch", "open-bracket", "node[07-")
+
+
 for make in (cifar, idx, svhn, unpack, picture, archive, safetensors, plans, run_log, events, config, checkpoint,
-             command_line):
+             command_line, launch):
     make()

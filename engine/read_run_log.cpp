@@ -41,8 +41,10 @@ StepRecord step_record(const nlohmann::json& line) {
     const nlohmann::json& value = line.at(key);
     return value.is_null() ? kNone : value.get<double>();
   };
+  // Not get(), which would take 1e300 for a whole number.
+  const auto integer = [&](const char* key) { return line.at(key).get_ref<const std::int64_t&>(); };
   StepRecord record;
-  record.step = line.at("step").get<std::int64_t>();
+  record.step = integer("step");
   record.epoch = number("epoch");
   record.loss = number("loss");
   record.error = number("error");
@@ -51,7 +53,7 @@ StepRecord step_record(const nlohmann::json& line) {
   if (line.contains("fraction_of_ceiling")) record.of_ceiling = number("fraction_of_ceiling");
   if (line.contains("gradient_norm")) record.gradient_norm = number("gradient_norm");
   if (line.contains("loss_scale")) record.loss_scale = number("loss_scale");
-  if (line.contains("skipped_steps")) record.skipped_steps = line["skipped_steps"].get<std::int64_t>();
+  if (line.contains("skipped_steps")) record.skipped_steps = integer("skipped_steps");
   return record;
 }
 

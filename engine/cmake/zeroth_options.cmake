@@ -54,7 +54,8 @@ elseif(ZEROTH_SANITIZE STREQUAL "thread")
   add_link_options(-fsanitize=thread)
 elseif(ZEROTH_SANITIZE STREQUAL "fuzzer")
   # The parts of libFuzzer's main are linked by tests/fuzz/ alone.
-  add_compile_options(-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+  add_compile_options(-fsanitize=address,undefined,float-cast-overflow,fuzzer-no-link -fno-sanitize-recover=all
+                      -fno-omit-frame-pointer -g)
   add_link_options(-fsanitize=address,undefined)
 elseif(NOT ZEROTH_SANITIZE STREQUAL "")
   message(FATAL_ERROR "ZEROTH_SANITIZE is '${ZEROTH_SANITIZE}': expected address, thread, fuzzer or nothing")

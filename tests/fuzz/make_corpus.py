@@ -190,6 +190,7 @@ def run_log():
     write("run_log", "unfinished-line", part(lines + b'{"step": 30') + heading.encode())
     write("run_log", "too-few-cells", part(lines) + (heading + "1,20\n").encode())
     write("run_log", "text-for-a-number", part(b'{"step": "ten"}\n') + b"")
+    write("run_log", "large-step", part(json.dumps(step | {"step": 1e300}).encode() + b"\n") + heading.encode())
     write("run_log", "deep", part(b"[" * 300 + b"\n") + heading.encode())
 
 

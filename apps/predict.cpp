@@ -11,8 +11,7 @@
 #include "apps/parse_value.h"
 #include "apps/session.h"
 #include "apps/trained_network.h"
-#include "data/picture_file.h"
-#include "data/resize.h"
+#include "data/picture_reader.h"
 #include "kernels/core/error.h"
 
 namespace zeroth::app {
@@ -37,10 +36,9 @@ std::vector<double> probabilities(std::span<const double> logits) {
 
 /// Appends a picture file as the network takes pictures: the square in its middle, resampled; grey where the
 /// network knows one channel.
-void append_picture(Pictures& pictures, const std::string& path) {
-  const RgbPicture picture = read_picture(path);
+void append_picture(Pictures& pictures, PictureReader& reader, const std::string& path) {
   std::vector<std::uint8_t> square(static_cast<std::size_t>(pictures.height * pictures.width * 3));
-  resample_square(picture.pixels, picture.width, picture.height, 3, pictures.width, square);
+  reader.read_square(path, pictures.width, square);
   if (pictures.channels == 3) {
     pictures.pixels.insert(pictures.pixels.end(), square.begin(), square.end());
   } else {  // luma of ITU-R BT.601, as Pillow and OpenCV make grey of colours
@@ -89,11 +87,12 @@ int predict_pictures(const Said& said, const PredictFlags& flags) {
   pictures.height = static_cast<int>(info.height);
   pictures.width = static_cast<int>(info.width);
   pictures.channels = static_cast<int>(info.channels);
+  PictureReader reader;
   std::vector<std::string> names;
   int code = 0;
   for (const std::string& name : flags.pictures) {
     try {
-      append_picture(pictures, name);
+      append_picture(pictures, reader, name);
       names.push_back(name);
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::data) throw;

@@ -42,8 +42,10 @@ double number_or_none(const nlohmann::ordered_json& value) {
 
 StepRecord step_record(const nlohmann::ordered_json& line) {
   const auto number = [&](const char* key) { return number_or_none(line.at(key)); };
+  // Not get(), which would take 1e300 for a whole number.
+  const auto integer = [&](const char* key) { return line.at(key).get_ref<const std::int64_t&>(); };
   StepRecord record;
-  record.step = line.at("step").get<std::int64_t>();
+  record.step = integer("step");
   record.epoch = number("epoch");
   record.loss = number("loss");
   record.error = number("error");
@@ -52,7 +54,7 @@ StepRecord step_record(const nlohmann::ordered_json& line) {
   if (line.contains("fraction_of_ceiling")) record.of_ceiling = number("fraction_of_ceiling");
   if (line.contains("gradient_norm")) record.gradient_norm = number("gradient_norm");
   if (line.contains("loss_scale")) record.loss_scale = number("loss_scale");
-  if (line.contains("skipped_steps")) record.skipped_steps = line["skipped_steps"].get<std::int64_t>();
+  if (line.contains("skipped_steps")) record.skipped_steps = integer("skipped_steps");
   if (line.contains("alphas"))
     for (const auto& [name, value] : line["alphas"].items())
       record.alphas.emplace_back(name, number_or_none(value));

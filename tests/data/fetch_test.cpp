@@ -337,14 +337,35 @@ TEST_CASE("archives write their expected members and nothing else", "[fetch]") {
     unpack_members(archive, "set", expected, folder, nullptr);
   };
   SECTION("strangers are passed over") {
-    unpack(pack({{"set/../../evil", "bad", ""},
-                 {"/tmp/evil", "bad", ""},
-                 {"../evil", "bad", ""},
-                 {"set/b", "bad", ""},
-                 {"./set/a", "abc", ""}}));
+    unpack(pack({{"evil", "bad", ""}, {"set/..b", "bad", ""}, {"set/b", "bad", ""}, {"./set/a", "abc", ""}}));
     CHECK(entries_in(folder) == 1);
     CHECK(entries_in(scratch.path()) == 2);
     CHECK(read_text(folder / "a") == "abc");
+  }
+  SECTION("names that lead outside") {
+    for (const char* name : {"set/../../evil", "/tmp/evil", "../evil", "set/.."}) {
+      CHECK(contains(message_of(ErrorKind::data,
+                                [&] {
+                                  unpack(pack({{name, "bad", ""}, {"set/a", "abc", ""}}));
+                                }),
+                     std::string(name) + ", which leads out of its folder"));
+      CHECK(entries_in(folder) == 0);
+      CHECK(entries_in(scratch.path()) == 2);
+    }
+  }
+  SECTION("more than any set has") {
+    const std::string large(std::size_t{1} << 20, 'x');
+    unpack(pack({{"set/b", large, ""}, {"set/a", "abc", ""}}));
+    CHECK(contains(message_of(ErrorKind::data,
+                              [&] {
+                                unpack(pack({{"set/b", large + "x", ""}}));
+                              }),
+                   "of 1048577 bytes, more than 1048576"));
+    CHECK(contains(message_of(ErrorKind::data,
+                              [&] {
+                                unpack(pack(std::vector<Member>(1001, Member{"set/b", "", ""})));
+                              }),
+                   "more than 1000 files"));
   }
   SECTION("wrong size") {
     CHECK(contains(message_of(ErrorKind::data, [&] { unpack(pack({{"set/a", "abcd", ""}})); }), "3 bytes"));
@@ -354,7 +375,13 @@ TEST_CASE("archives write their expected members and nothing else", "[fetch]") {
                               [&] {
                                 unpack(pack({{"set/a", "", "/etc/passwd"}}));
                               }),
-                   "no plain"));
+                   "holds set/a, a symbolic link"));
+    CHECK(contains(message_of(ErrorKind::data,
+                              [&] {
+                                unpack(pack({{"set/b", "", "a"}, {"set/a", "abc", ""}}));
+                              }),
+                   "holds set/b, a symbolic link"));
+    CHECK(entries_in(folder) == 0);
   }
   SECTION("missing") {
     CHECK(contains(message_of(ErrorKind::data,

@@ -122,3 +122,10 @@ TEST_CASE("a bias is added in f32 and the sum rounded once", "[kernels][linear]"
       CHECK(y.intact());
     }
 }
+
+TEST_CASE("large linear layers are cut into parts on the CPU, with the same bits for any threads",
+          "[kernels][linear]") {
+  const DeviceKind cpu[] = {DeviceKind::cpu};
+  for (const LinearParams& params : {LinearParams{131, 256, 300}, LinearParams{70, 512, 301}})
+    for (const KernelCase& call : cases_of(params)) check_case(call, cpu);
+}

@@ -23,6 +23,13 @@ std::pair<SmallTraining::Values, double> trained(const char* model, DType workin
   return {training.values(), loss};
 }
 
+/// The first tensor that is not the same, bit by bit, or nothing.
+std::string first_difference(const SmallTraining::Values& a, const SmallTraining::Values& b) {
+  for (std::size_t i = 0; i < a.size(); ++i)
+    if (a[i].second != b[i].second) return a[i].first;
+  return "";
+}
+
 }  // namespace
 
 TEST_CASE("with deterministic rows no bit depends on the number of threads", "[training][determinism]") {
@@ -35,7 +42,7 @@ TEST_CASE("with deterministic rows no bit depends on the number of threads", "[t
       for (const int threads : {2, 3}) {
         INFO(threads << " threads");
         const auto [others, other_loss] = trained(model, working, threads);
-        CHECK(values == others);
+        CHECK(first_difference(values, others) == "");
         CHECK(loss == other_loss);
       }
     }

@@ -180,6 +180,8 @@ std::optional<RunFolder> run_folder_of(const fs::path& checkpoint) {
 
 fs::path find_checkpoint(const std::string& run_or_checkpoint) {
   std::error_code error;
+  if (!fs::exists(run_or_checkpoint, error))
+    fail(ErrorKind::data, fmt::format("{}: no such run folder or checkpoint", run_or_checkpoint));
   if (!fs::is_directory(run_or_checkpoint, error)) return run_or_checkpoint;
   const RunFolder run(run_or_checkpoint);
   if (is_there(run.best()) &&

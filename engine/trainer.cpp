@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "engine/functional.h"
+#include "engine/nonfinite.h"
 #include "kernels/core/profile_range.h"
 
 namespace zeroth {
@@ -94,8 +95,10 @@ Trainer::Trainer(Context& context, Network& network, PictureSet train, const Tra
   if (config_.pictures_per_epoch == 0) config_.pictures_per_epoch = train_.size();
   if (config.batch_size > 0) steps_per_epoch_ = config_.pictures_per_epoch / config.batch_size;
   if (steps_per_epoch_ == 0)
-    fail(ErrorKind::usage, fmt::format("a batch of {} pictures cannot be drawn from the {} of an epoch",
-                                       config.batch_size, config_.pictures_per_epoch));
+    fail(ErrorKind::usage,
+         fmt::format("a batch of {} pictures cannot be drawn from the {} of an epoch; take a --batch-size of "
+                     "at most {}",
+                     config.batch_size, config_.pictures_per_epoch, config_.pictures_per_epoch));
   order_on_device_ = Tensor::empty(context, {config_.pictures_per_epoch}, DType::i32);
   labels_ = Tensor::empty(context, {config.batch_size}, DType::i32);
   batch_ = optimizer_.inputs().add({4}, DType::i32);
@@ -103,16 +106,19 @@ Trainer::Trainer(Context& context, Network& network, PictureSet train, const Tra
   optimizer_.guard().watch_metrics(metrics_);
 }
 
+void Trainer::upload_order(std::int64_t epoch) {
+  if (order_epoch_ == epoch) return;
+  const std::vector<std::int32_t> order = order_(static_cast<std::uint32_t>(epoch));
+  require(static_cast<std::int64_t>(order.size()) == config_.pictures_per_epoch,
+          "an epoch's order has pictures_per_epoch indices");
+  order_on_device_.copy_from(context_, std::as_bytes(std::span(order)));
+  order_epoch_ = epoch;
+}
+
 /// Uploads what this step has of its own.
 void Trainer::begin_step() {
   const std::int64_t current = epoch();
-  if (order_epoch_ != current) {
-    const std::vector<std::int32_t> order = order_(static_cast<std::uint32_t>(current));
-    require(static_cast<std::int64_t>(order.size()) == config_.pictures_per_epoch,
-            "an epoch's order has pictures_per_epoch indices");
-    order_on_device_.copy_from(context_, std::as_bytes(std::span(order)));
-    order_epoch_ = current;
-  }
+  upload_order(current);
   const std::array<std::int32_t, 4> batch =
       batch_words(config_.seed, current, steps_taken() % steps_per_epoch_ * config_.batch_size);
   optimizer_.inputs().set(batch_, std::as_bytes(std::span<const std::int32_t>(batch)));
@@ -145,6 +151,32 @@ void Trainer::step() {
   const ProfileRange range("step");
   begin_step();
   repeated_.run([this] { queue_step(); });
+}
+
+std::string Trainer::find_nonfinite(std::int64_t step) {
+  const std::int64_t epoch = (step - 1) / steps_per_epoch_;
+  upload_order(epoch);
+  const std::array<std::int32_t, 4> batch =
+      batch_words(config_.seed, epoch, (step - 1) % steps_per_epoch_ * config_.batch_size);
+  optimizer_.inputs().set(batch_, std::as_bytes(std::span<const std::int32_t>(batch)));
+  optimizer_.inputs().upload();
+  const AugmentParams params = augment_params(train_, config_.pictures_per_epoch, config_.batch_size, config_,
+                                              network_.store().working_dtype(), true);
+  const Tensor x = Tensor::empty(context_, {params.n, params.h, params.w, params.c}, params.dtype);
+  augment_forward(context_, params, train_.pictures, train_.labels, order_on_device_, batch_, x, labels_);
+  StepGuard& guard = optimizer_.guard();
+  guard.begin_step();
+  Tape tape(context_, Tape::Mode::training);
+  tape.keep_results();
+  const Variable logits = network_.forward(tape, tape.constant(x));
+  const Loss loss = softmax_cross_entropy(tape, logits, labels_, config_.label_smoothing, Tensor());
+  std::string found = nonfinite_result(context_, network_.store(), tape);
+  if (found.empty()) {
+    tape.backward(loss.loss, guard.loss_scale());
+    found = nonfinite_gradient(context_, network_.store());
+  }
+  guard.restore_state();
+  return found;
 }
 
 Metrics Trainer::take_metrics() {

@@ -45,7 +45,8 @@ class Copy:
     """The sources, and a build of them."""
 
     def __init__(self, folder, jobs):
-        self.source, self.build, self.jobs = os.path.join(folder, "source"), os.path.join(folder, "build"), jobs
+        # As in the working tree, so that ccache knows what was compiled there.
+        self.source, self.build, self.jobs = folder, os.path.join(folder, "build", "cpu"), jobs
         self.environment = {**os.environ, "CCACHE_BASEDIR": self.source, "CCACHE_NOHASHDIR": "1"}
         names = subprocess.run(["git", "-C", ROOT, "ls-files", "-co", "--exclude-standard", "-z"], check=True,
                                capture_output=True).stdout.decode().split("\0")

@@ -62,6 +62,8 @@ int evaluate_checkpoint(const Said& said, const std::string& run_or_checkpoint, 
   const TrainOptions& options = trained.options();
   const Dataset dataset = choose_data(options).dataset;
   if (!options.quiet) say(fmt::format("evaluating {} on the test set of {}", path, label_of(dataset)));
+  if (const CheckpointInfo& info = trained.info(); dataset.content_hash != info.data_hash)
+    say(fmt::format("these are other pictures than the run's: it was trained on {}", info.data));
   const Evaluation evaluation = trained.evaluate(dataset);
   print_result(json ? as_json(evaluation, dataset, path, trained)
                     : as_text(evaluation, dataset, path, trained));

@@ -66,7 +66,7 @@ std::string machine_text(const Processor& processor, const std::vector<Finding>&
   const auto list = [&](const char* heading, const std::vector<Finding>& findings) {
     for (const Finding& finding : findings)
       text += two_columns(fmt::format("{:<11} {}", std::exchange(heading, ""), finding.name),
-                          finding.missing.empty() ? finding.state : "no: " + finding.missing, 23);
+                          finding.missing.empty() ? finding.state : finding.missing, 23);
   };
   list("devices", devices);
   list("cuda", software);

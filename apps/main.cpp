@@ -103,7 +103,7 @@ int main(int argc, char** argv) {
   } catch (const zeroth::Error& error) {
     return zeroth::app::report(error.what(), error.kind());
   } catch (const std::bad_alloc&) {
-    return zeroth::app::report("out of memory", ErrorKind::runtime);
+    return zeroth::app::report("out of memory on the host", ErrorKind::runtime);
   } catch (const std::exception& error) {
     return zeroth::app::report(error.what(), ErrorKind::runtime);
   }

@@ -15,8 +15,7 @@ namespace zeroth::app {
 
 namespace {
 
-constexpr std::int64_t kTrainPictures = 50000, kTestPictures = 10000;  // CIFAR-10's
-constexpr std::int64_t kEvaluated = 500;                               // one batch of an evaluation
+constexpr std::int64_t kEvaluated = 500;  // one batch of an evaluation
 
 PictureSet blank_pictures(Context& context, std::int64_t count, const PictureKind& kind) {
   return {Tensor::zeros(context, {count, kind.height, kind.width, kind.channels}, DType::u8),
@@ -59,9 +58,9 @@ std::size_t MemoryUse::peak() const {
   return std::max(planned_total(*this), first_step);
 }
 
-MemoryUse measure_memory_use(Context& context, const TrainOptions& options, std::int64_t train_pictures,
-                             std::int64_t test_pictures) {
-  const PictureKind kind;
+MemoryUse measure_memory_use(Context& context, const TrainOptions& options, const MemorySets& sets) {
+  const std::int64_t train_pictures = sets.train, test_pictures = sets.test;
+  const PictureKind& kind = sets.kind;
   const std::unique_ptr<Model> network = declare_network(options, kind);
   ParameterStore& store = network->store();
   store.materialise(context, 0, options.amp);
@@ -98,11 +97,11 @@ MemoryUse measure_memory_use(Context& context, const TrainOptions& options, std:
   return memory;
 }
 
-MemoryUse predict_memory_use(const TrainOptions& options) {
+MemoryUse predict_memory_use(const TrainOptions& options, const MemorySets& sets) {
   const simt::DryRun dry;
   Context context({DeviceKind::simt, 0});
   context.set_forks(true);
-  return measure_memory_use(context, options, kTrainPictures, kTestPictures);
+  return measure_memory_use(context, options, sets);
 }
 
 std::string memory_text(const TrainOptions& options, const MemoryUse& memory) {

@@ -62,6 +62,7 @@ std::unique_ptr<Context> make_context(const TrainOptions& options) {
   if (options.deterministic) choose_deterministic_rows(*context);
   for (const std::string& assignment : options.impl) context->choose_implementation(assignment);
   check_implementations(*context);
+  if (options.deterministic) refuse_other_bits(*context);
   return context;
 }
 

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "apps/command_line.h"
+#include "apps/out_of_memory.h"
 #include "apps/parse_value.h"
 #include "apps/pytorch_weights.h"
 #include "apps/session.h"
@@ -19,6 +20,7 @@
 #include "engine/checkpoint.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/core/error.h"
+#include "kernels/core/free_memory.h"
 
 namespace zeroth::app {
 namespace fs = std::filesystem;
@@ -161,17 +163,17 @@ void fill_network(const Start& start, Context& context, Model& network, Trainer&
   }
 }
 
-int train(const Said& said, bool json) {
-  Start start = decide_start(said);
+int train_started(Start& start, MemorySets& sets, bool json) {
   const std::unique_ptr<Context> context = make_context(start.options);
   const ChosenData data = choose_data(start.options);
   const Dataset& dataset = data.dataset;
   for (const std::string& notice : data.notices) say(notice);
   settle_data(start, dataset);
+  const PictureKind kind{start.info.classes, start.info.height, start.info.width, start.info.channels};
+  sets = {dataset.train.count, dataset.test.count, kind};
   const TrainOptions& options = start.options;
 
-  const std::unique_ptr<Model> network = make_network(
-      *context, options, {start.info.classes, start.info.height, start.info.width, start.info.channels});
+  const std::unique_ptr<Model> network = make_network(*context, options, kind);
   const Split split = class_balanced_split(dataset.train.labels, dataset.classes(), options.val_split,
                                            static_cast<std::uint64_t>(options.seed));
   TrainerConfig config = trainer_config(options, normalisation_for(options.normalize, start.info.channels));
@@ -216,6 +218,22 @@ int train(const Said& said, bool json) {
     fail(ErrorKind::diverged,
          fmt::format("accuracy {} misses --target-acc {}", percent(accuracy), percent(*options.target_acc)));
   return 0;
+}
+
+int train(const Said& said, bool json) {
+  Start start = decide_start(said);
+  const Device device = choose_device(start.options.device);
+  const std::size_t free_bytes = free_memory(device);
+  MemorySets sets;
+  std::string what;
+  try {
+    return train_started(start, sets, json);
+  } catch (const OutOfMemory& error) {
+    what = error.what();
+  } catch (const std::bad_alloc&) {
+    what = "out of memory on the host";
+  }
+  fail(ErrorKind::runtime, out_of_memory_text(start.options, sets, device, free_bytes, what));
 }
 
 }  // namespace

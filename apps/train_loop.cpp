@@ -109,6 +109,7 @@ void TrainLoop::gather() {
   const Metrics metrics = training_.trainer.metrics();
   report_ = training_.trainer.take_report();
   if (report_.stopped) fail_stopped();
+  tell_skipped();
   line_ = {metrics.loss * static_cast<double>(metrics.rows), metrics.correct, metrics.rows};
   if (!std::isfinite(line_.loss)) fail_diverged(no_longer_finite("the loss"));
 }
@@ -139,7 +140,7 @@ std::string TrainLoop::no_longer_finite(const char* what) const {
                      training_.trainer.steps_taken());
 }
 
-void TrainLoop::fail_diverged(const std::string& what, const char* remedy) const {
+void TrainLoop::fail_diverged(const std::string& what, const std::string& remedy) const {
   const bool saved = std::filesystem::exists(training_.folder.last());
   fail(ErrorKind::diverged,
        fmt::format("{}; try {}{}", what, remedy,
@@ -150,13 +151,26 @@ void TrainLoop::fail_diverged(const std::string& what, const char* remedy) const
 void TrainLoop::fail_stopped() const {
   const TrainOptions& options = training_.options;
   const bool dynamic = options.amp == DType::f16 && !options.loss_scale;
+  // No weight has moved since: the step can be taken again, and looked at.
+  std::string first = training_.trainer.find_nonfinite(report_.first_bad_step);
+  if (first.empty()) first = fmt::format("the gradient of '{}'", report_.first_bad_parameter);
+  const char* scale = options.loss_scale ? "a lower --loss-scale, " : "";
   if (!dynamic && options.nonfinite == OnNonfinite::stop)
-    fail_diverged(fmt::format("the gradient of '{}' stopped being finite at step {}",
-                              report_.first_bad_parameter, report_.first_bad_step),
-                  "a lower --lr, a longer --warmup or --nonfinite skip");
+    fail_diverged(fmt::format("step {} is not finite, first {}", report_.first_bad_step, first),
+                  fmt::format("{}a lower --lr, a longer --warmup or --nonfinite skip", scale));
   const std::string where = dynamic ? fmt::format(" at the smallest loss scale, {}", report_.loss_scale) : "";
-  fail_diverged(fmt::format("the gradients of {} steps in a row were not finite{}, that of '{}' first",
-                            report_.stuck, where, report_.first_bad_parameter));
+  fail_diverged(fmt::format("{} steps in a row were not finite{}, first {} at step {}", report_.stuck, where,
+                            first, report_.first_bad_step),
+                fmt::format("{}a lower --lr or a longer --warmup", scale));
+}
+
+/// Names a step that was left out because the user wants that; with a dynamic scale it is no news.
+void TrainLoop::tell_skipped() {
+  const TrainOptions& options = training_.options;
+  const bool dynamic = options.amp == DType::f16 && !options.loss_scale;
+  if (report_.first_bad_step == 0 || dynamic) return;
+  progress_.message(fmt::format("step {} was skipped: the gradient of '{}' is not finite; {} skipped so far",
+                                report_.first_bad_step, report_.first_bad_parameter, report_.skipped));
 }
 
 /// Whether steps may be left out while the training goes on.

@@ -52,8 +52,9 @@ class TrainLoop {
   void tell_step_notice();
   /// Ends the training with what happened, what to do, and where the last checkpoint is.
   [[noreturn]] void fail_diverged(const std::string& what,
-                                  const char* remedy = "a lower --lr or a longer --warmup") const;
+                                  const std::string& remedy = "a lower --lr or a longer --warmup") const;
   [[noreturn]] void fail_stopped() const;
+  void tell_skipped();
   std::string no_longer_finite(const char* what) const;
   bool may_skip() const;
   template <class Record>

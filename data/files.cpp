@@ -172,10 +172,11 @@ void FolderInMaking::publish() {
   sync_folder(temporary_);
   // rename(2) replaces an empty folder and refuses any other, in one step.
   if (::rename(temporary_.c_str(), destination_.c_str()) != 0) {
-    const std::string advice = errno == ENOTEMPTY || errno == EEXIST
-                                   ? "it exists and is not empty; remove it or choose another folder"
-                                   : reason_of(errno);
-    fail(ErrorKind::data, fmt::format("cannot create {}: {}", destination_.string(), advice));
+    const bool taken = errno == ENOTEMPTY || errno == EEXIST;
+    const std::string advice =
+        taken ? "it exists and is not empty; remove it or choose another folder" : reason_of(errno);
+    fail(taken ? ErrorKind::usage : ErrorKind::data,
+         fmt::format("cannot create {}: {}", destination_.string(), advice));
   }
   published_ = true;
   sync_folder(destination_.parent_path());

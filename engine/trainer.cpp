@@ -9,6 +9,7 @@
 
 #include "engine/functional.h"
 #include "engine/mixup_share.h"
+#include "engine/nonfinite.h"
 #include "kernels/core/profile_range.h"
 #include "kernels/mixup/mixup.h"
 
@@ -107,8 +108,10 @@ Trainer::Trainer(Context& context, Network& network, PictureSet train, const Tra
   if (config_.pictures_per_epoch == 0) config_.pictures_per_epoch = train_.size();
   if (config.batch_size > 0) steps_per_epoch_ = config_.pictures_per_epoch / config.batch_size;
   if (steps_per_epoch_ == 0)
-    fail(ErrorKind::usage, fmt::format("a batch of {} pictures cannot be drawn from the {} of an epoch",
-                                       config.batch_size, config_.pictures_per_epoch));
+    fail(ErrorKind::usage,
+         fmt::format("a batch of {} pictures cannot be drawn from the {} of an epoch; take a --batch-size of "
+                     "at most {}",
+                     config.batch_size, config_.pictures_per_epoch, config_.pictures_per_epoch));
   order_on_device_ = Tensor::empty(context, {config_.pictures_per_epoch}, DType::i32);
   labels_ = Tensor::empty(context, {config.batch_size}, DType::i32);
   batch_ = optimizer_.inputs().add({4}, DType::i32);
@@ -126,24 +129,32 @@ Trainer::Trainer(Context& context, Network& network, PictureSet train, const Tra
     ema_.emplace(context, network.store(), inputs, AverageConfig{kEmaName, 1, true, false});
 }
 
-/// Uploads what this step has of its own.
-void Trainer::begin_step() {
-  const std::int64_t current = epoch();
-  if (order_epoch_ != current) {
-    const std::vector<std::int32_t> order = order_(static_cast<std::uint32_t>(current));
-    require(static_cast<std::int64_t>(order.size()) == config_.pictures_per_epoch,
-            "an epoch's order has pictures_per_epoch indices");
-    order_on_device_.copy_from(context_, std::as_bytes(std::span(order)));
-    order_epoch_ = current;
-  }
+void Trainer::upload_order(std::int64_t epoch) {
+  if (order_epoch_ == epoch) return;
+  const std::vector<std::int32_t> order = order_(static_cast<std::uint32_t>(epoch));
+  require(static_cast<std::int64_t>(order.size()) == config_.pictures_per_epoch,
+          "an epoch's order has pictures_per_epoch indices");
+  order_on_device_.copy_from(context_, std::as_bytes(std::span(order)));
+  order_epoch_ = epoch;
+}
+
+/// Which pictures step `step`, from 0 on, takes, and how they are mixed.
+void Trainer::set_batch(std::int64_t step) {
+  const std::int64_t epoch = step / steps_per_epoch_;
+  upload_order(epoch);
   const std::array<std::int32_t, 4> batch =
-      batch_words(config_.seed, current, steps_taken() % steps_per_epoch_ * config_.batch_size);
+      batch_words(config_.seed, epoch, step % steps_per_epoch_ * config_.batch_size);
   optimizer_.inputs().set(batch_, std::as_bytes(std::span<const std::int32_t>(batch)));
   if (config_.mixup > 0.0)
     dispatch_reference(share_.dtype, [&]<class T>(TypeTag<T>) {
-      const T share = static_cast<T>(mixup_share(config_.mixup, config_.seed, steps_taken()));
+      const T share = static_cast<T>(mixup_share(config_.mixup, config_.seed, step));
       optimizer_.inputs().set(share_, std::as_bytes(std::span(&share, 1)));
     });
+}
+
+/// Uploads what this step has of its own.
+void Trainer::begin_step() {
+  set_batch(steps_taken());
   std::array<GroupRates, kParameterGroups> rates = config_.rates;
   for (GroupRates& group : rates) group.learning_rate *= rate_factor();
   optimizer_.set_rates(rates);
@@ -161,15 +172,20 @@ void Trainer::set_shares() {
                         1.0 - (1.0 - config_.lookahead.alpha) * std::pow(done, config_.lookahead.power));
 }
 
+/// The batch that set_batch() chose, as the network sees it; its labels go where the trainer keeps them.
+Tensor Trainer::queue_batch() {
+  const AugmentParams params = augment_params(train_, config_.pictures_per_epoch, config_.batch_size, config_,
+                                              network_.store().working_dtype(), true);
+  Tensor x = Tensor::empty(context_, {params.n, params.h, params.w, params.c}, params.dtype);
+  augment_forward(context_, params, train_.pictures, train_.labels, order_on_device_, batch_, x, labels_);
+  if (config_.mixup > 0.0) mixup_forward(context_, x, labels_, share_, other_labels_);
+  return x;
+}
+
 /// The step itself, the same work every time.
 void Trainer::queue_step() {
   std::optional<ProfileRange> phase("augment");
-  const AugmentParams params = augment_params(train_, config_.pictures_per_epoch, config_.batch_size, config_,
-                                              network_.store().working_dtype(), true);
-  const Tensor x = Tensor::empty(context_, {params.n, params.h, params.w, params.c}, params.dtype);
-  augment_forward(context_, params, train_.pictures, train_.labels, order_on_device_, batch_, x, labels_);
-  if (config_.mixup > 0.0) mixup_forward(context_, x, labels_, share_, other_labels_);
-
+  const Tensor x = queue_batch();
   optimizer_.guard().begin_step();
   phase.emplace("forward");
   Tape tape(context_, Tape::Mode::training);
@@ -192,6 +208,26 @@ void Trainer::step() {
 
 Metrics Trainer::metrics() const {
   return read_metrics(context_, metrics_);
+}
+
+std::string Trainer::find_nonfinite(std::int64_t step) {
+  set_batch(step - 1);
+  optimizer_.inputs().upload();
+  const Tensor x = queue_batch();
+  StepGuard& guard = optimizer_.guard();
+  guard.begin_step();
+  Tape tape(context_, Tape::Mode::training);
+  tape.keep_results();
+  const Variable logits = network_.forward(tape, tape.constant(x));
+  const Loss loss = softmax_cross_entropy(tape, logits, labels_, config_.label_smoothing, Tensor(),
+                                          {other_labels_, share_});
+  std::string found = nonfinite_result(context_, network_.store(), tape);
+  if (found.empty()) {
+    tape.backward(loss.loss, guard.loss_scale());
+    found = nonfinite_gradient(context_, network_.store());
+  }
+  guard.restore_state();
+  return found;
 }
 
 Metrics Trainer::take_metrics() {

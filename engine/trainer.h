@@ -119,6 +119,12 @@ class Trainer {
   /// Gradient norm, loss scale and skipped steps: StepGuard::take_report(). Waits for the stream.
   StepReport take_report() { return optimizer_.guard().take_report(); }
 
+  /// Takes the batch of a step again, with the weights there are now and without an update, and says in words
+  /// what stops being finite first: a parameter, an operation's result on the way forward, a parameter's
+  /// gradient on the way back; nothing where all is finite. After a step that the guard did not let through,
+  /// that is what happened in it. Waits for every operation.
+  std::string find_nonfinite(std::int64_t step);
+
   /// Weights, state, moments, averages, the guard's state and the sums of metrics(): what a checkpoint holds,
   /// and with steps_taken() all that resuming needs. Masters in mixed precision are the weights here; working
   /// copies, schedule and random numbers follow from these and the number of steps.
@@ -131,7 +137,10 @@ class Trainer {
 
  private:
   void begin_step();
+  void upload_order(std::int64_t epoch);
+  void set_batch(std::int64_t step);
   void set_shares();
+  Tensor queue_batch();
   void queue_step();
 
   Context& context_;

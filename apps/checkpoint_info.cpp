@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <sstream>
 #include <type_traits>
@@ -16,8 +17,8 @@ namespace zeroth::app {
 
 namespace {
 
-constexpr const char* kFormat = "zeroth checkpoint 2";
-constexpr const char* kFormatWithoutChecksum = "zeroth checkpoint 1";
+constexpr const char* kFormatPrefix = "zeroth checkpoint ";
+constexpr std::int64_t kVersion = 3;  // docs/checkpoints.md says what each has
 constexpr const char* kClassNames = "class_names";
 constexpr std::int64_t kMostSteps = std::numeric_limits<std::int32_t>::max();  // the optimizer's counter
 constexpr std::int64_t kMostExtent = 1 << 16, kMostChannels = 4;
@@ -61,6 +62,17 @@ class Fields {
   const SafetensorsFile& file_;
 };
 
+std::int64_t version_of(const Fields& fields) {
+  const std::string& format = fields.text("format");
+  if (!format.starts_with(kFormatPrefix)) fields.refuse(fmt::format("its format is '{}'", format));
+  try {
+    return parse_integer(format.substr(std::strlen(kFormatPrefix)), 1, kVersion);
+  } catch (const Error&) {
+    fields.refuse(
+        fmt::format("its format is '{}'; this program reads up to '{}{}'", format, kFormatPrefix, kVersion));
+  }
+}
+
 /// Metadata are UTF-8, and names stand in them a line each.
 bool can_be_kept(const std::vector<std::string>& class_names) {
   return !class_names.empty() && std::all_of(class_names.begin(), class_names.end(), [](const auto& name) {
@@ -78,7 +90,7 @@ std::vector<std::string> lines_of(const std::string& text) {
 }  // namespace
 
 SafetensorsMetadata CheckpointInfo::metadata() const {
-  SafetensorsMetadata all{{"format", kFormat},
+  SafetensorsMetadata all{{"format", kFormatPrefix + std::to_string(kVersion)},
                           {"step", std::to_string(step)},
                           {"config", config},
                           {"data", data},
@@ -99,6 +111,7 @@ SafetensorsMetadata CheckpointInfo::metadata() const {
     all["plateau_cooldown_left"] = std::to_string(plateau.cooldown_left);
     all["plateau_scale"] = print_real(plateau.scale);
   }
+  if (evaluation_due) all["evaluation_due"] = "1";
   if (early_stop.best) {
     all["early_stop_best"] = print_real(*early_stop.best);
     all["early_stop_epochs_below"] = std::to_string(early_stop.epochs_below);
@@ -108,17 +121,15 @@ SafetensorsMetadata CheckpointInfo::metadata() const {
 
 bool is_checkpoint(const SafetensorsFile& file) {
   const auto format = file.metadata().find("format");
-  return format != file.metadata().end() &&
-         (format->second == kFormat || format->second == kFormatWithoutChecksum);
+  return format != file.metadata().end() && format->second.starts_with(kFormatPrefix);
 }
 
 CheckpointInfo checkpoint_info(const SafetensorsFile& file) {
   const Fields fields(file);
-  if (fields.text("format") != kFormatWithoutChecksum) {
-    if (fields.text("format") != kFormat)
-      fields.refuse(fmt::format("its format is '{}'", fields.text("format")));
-    check_contents(file);
-  }
+  const std::int64_t version = version_of(fields);
+  if (version == 1 && fields.has("crc32"))
+    fields.refuse("its format is of before there were checksums, and it has one");
+  if (version > 1) check_contents(file, version == 2 ? Checksums::whole : Checksums::each);
   CheckpointInfo info;
   info.step = fields.integer("step", 0, kMostSteps);
   info.config = fields.text("config");
@@ -151,6 +162,7 @@ CheckpointInfo checkpoint_info(const SafetensorsFile& file) {
     info.early_stop.best = fields.real("early_stop_best", kShare);
     info.early_stop.epochs_below = fields.integer("early_stop_epochs_below", 0, kMostSteps);
   }
+  info.evaluation_due = fields.has("evaluation_due") && fields.integer("evaluation_due", 0, 1) == 1;
   if (fields.has("best_step")) info.best_step = fields.integer("best_step", 0, info.step);
   return info;
 }

@@ -21,8 +21,11 @@ struct CheckpointInfo {
   std::int64_t height = 0, width = 0, channels = 0;  ///< of a picture
   std::optional<double> best_accuracy;
   std::optional<std::int64_t> best_step;  ///< when it was reached
-  double epoch_loss = 0.0;                ///< sums over the pictures of the epoch under way
+  /// Sums over the pictures of the epoch under way, up to the last regular line of the log; what came after
+  /// it is the trainer's, in its tensors.
+  double epoch_loss = 0.0;
   std::int64_t epoch_correct = 0, epoch_rows = 0;
+  bool evaluation_due = false;  ///< all steps of an epoch are taken, and its evaluation was not finished
   PlateauState plateau;
   EarlyStopState early_stop;
 

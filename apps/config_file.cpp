@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
-#include <iterator>
 
 #include "apps/did_you_mean.h"
 #include "apps/parse_value.h"
@@ -15,6 +14,8 @@
 namespace zeroth::app {
 
 namespace {
+
+constexpr std::size_t kMostBytes = std::size_t{1} << 20;
 
 std::string position(const std::string& name, const toml::source_region& where) {
   return fmt::format("{}:{}:{}", name, where.begin.line, where.begin.column);
@@ -118,7 +119,10 @@ std::vector<Assignment> read_config_file(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path, error)) refuse("it is a folder");
   std::ifstream file(path, std::ios::binary);
   if (!file) refuse(std::strerror(errno));
-  const std::string text(std::istreambuf_iterator<char>(file), {});
+  std::string text(kMostBytes + 1, '\0');  // not the whole: it may be a device that never ends
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  if (text.size() > kMostBytes) refuse(fmt::format("it has more than {} bytes", kMostBytes));
   return read_config_text(text, path.string());
 }
 

@@ -99,6 +99,7 @@ int verify_data(const std::string& name, bool json) {
   result["folder"] = report.folder.string();
   result["origin"] = name_of(report.origin);
   result["balanced"] = report.balanced();
+  result["unchanged"] = report.listed;
   for (const VerifiedFile& file : report.files)
     result["files"].push_back(
         {{"name", file.name}, {"bytes", file.bytes}, {"sha256", file.sha256}, {"official", file.official}});

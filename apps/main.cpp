@@ -33,7 +33,7 @@ int run(int argc, char** argv) {
       "Example:\n  zeroth train --model rezero-resnet20 --epochs 10\n"
       "`zeroth COMMAND --help` explains a command. Exit codes: 0 done, 1 run time,\n"
       "2 usage, 3 data or checkpoint, 4 no such device, 6 diverged or target missed,\n"
-      "130 and 143 saved on a signal.");
+      "130, 138 and 143 saved on SIGINT, SIGUSR1 and SIGTERM.");
   program.formatter(std::make_shared<HelpFormat>());
   Action action;
   add_train_command(program, action);
@@ -103,7 +103,7 @@ int main(int argc, char** argv) {
   } catch (const zeroth::Error& error) {
     return zeroth::app::report(error.what(), error.kind());
   } catch (const std::bad_alloc&) {
-    return zeroth::app::report("out of memory", ErrorKind::runtime);
+    return zeroth::app::report("out of memory on the host", ErrorKind::runtime);
   } catch (const std::exception& error) {
     return zeroth::app::report(error.what(), ErrorKind::runtime);
   }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "apps/options.h"
+#include "apps/session.h"
 #include "kernels/core/context.h"
 
 namespace zeroth::app {
@@ -13,6 +14,7 @@ namespace zeroth::app {
 struct MemoryUse {
   std::int64_t train_pictures = 0, test_pictures = 0;
   std::size_t parameters = 0, gradients = 0, moments = 0;
+  std::size_t averages = 0;  ///< of weights and running statistics
   std::size_t working = 0;   ///< 16-bit weights and their gradients, of mixed precision
   std::size_t pictures = 0;  ///< both sets, resident with their labels
   std::size_t step = 0;      ///< activations and their gradients, packed into one block: the plan of a step
@@ -25,14 +27,19 @@ struct MemoryUse {
   std::size_t peak() const;
 };
 
-/// Takes two steps and evaluates a batch on this context, with sets of this many pictures of the model's
-/// size, and says what the allocator gave out.
-MemoryUse measure_memory_use(Context& context, const TrainOptions& options, std::int64_t train_pictures,
-                             std::int64_t test_pictures);
+/// The pictures of a training: CIFAR-10's, unless something else is said.
+struct MemorySets {
+  std::int64_t train = 50000, test = 10000;
+  PictureKind kind = {};
+};
 
-/// The same for sets of CIFAR-10's size on a GPU, by a dry run of the hand-written kernels: nothing is
-/// computed and no memory is taken. What CUDA and its libraries take for themselves is not in it.
-MemoryUse predict_memory_use(const TrainOptions& options);
+/// Takes two steps and evaluates a batch on this context, with sets of these pictures, and says what the
+/// allocator gave out.
+MemoryUse measure_memory_use(Context& context, const TrainOptions& options, const MemorySets& sets);
+
+/// The same on a GPU, by a dry run of the hand-written kernels: nothing is computed and no memory is taken.
+/// What CUDA and its libraries take for themselves is not in it.
+MemoryUse predict_memory_use(const TrainOptions& options, const MemorySets& sets = {});
 
 /// For people, and as JSON.
 std::string memory_text(const TrainOptions& options, const MemoryUse& memory);

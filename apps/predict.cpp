@@ -7,12 +7,11 @@
 #include <numeric>
 
 #include "apps/command_line.h"
+#include "apps/find_checkpoint.h"
 #include "apps/parse_value.h"
-#include "apps/run_folder.h"
 #include "apps/session.h"
 #include "apps/trained_network.h"
-#include "data/picture_file.h"
-#include "data/resize.h"
+#include "data/picture_reader.h"
 #include "kernels/core/error.h"
 
 namespace zeroth::app {
@@ -37,10 +36,9 @@ std::vector<double> probabilities(std::span<const double> logits) {
 
 /// Appends a picture file as the network takes pictures: the square in its middle, resampled; grey where the
 /// network knows one channel.
-void append_picture(Pictures& pictures, const std::string& path) {
-  const RgbPicture picture = read_picture(path);
+void append_picture(Pictures& pictures, PictureReader& reader, const std::string& path) {
   std::vector<std::uint8_t> square(static_cast<std::size_t>(pictures.height * pictures.width * 3));
-  resample_square(picture.pixels, picture.width, picture.height, 3, pictures.width, square);
+  reader.read_square(path, pictures.width, square);
   if (pictures.channels == 3) {
     pictures.pixels.insert(pictures.pixels.end(), square.begin(), square.end());
   } else {  // luma of ITU-R BT.601, as Pillow and OpenCV make grey of colours
@@ -79,7 +77,7 @@ int predict_pictures(const Said& said, const PredictFlags& flags) {
   } catch (const Error& error) {
     fail(error.kind(), fmt::format("--top: {}", error.what()));
   }
-  const std::string path = find_checkpoint(flags.checkpoint).string();
+  const std::string path = find_whole_checkpoint(flags.checkpoint);
   TrainedNetwork trained(SafetensorsFile(path), said);
   const CheckpointInfo& info = trained.info();
   if (info.height != info.width || (info.channels != 1 && info.channels != 3))
@@ -89,11 +87,12 @@ int predict_pictures(const Said& said, const PredictFlags& flags) {
   pictures.height = static_cast<int>(info.height);
   pictures.width = static_cast<int>(info.width);
   pictures.channels = static_cast<int>(info.channels);
+  PictureReader reader;
   std::vector<std::string> names;
   int code = 0;
   for (const std::string& name : flags.pictures) {
     try {
-      append_picture(pictures, name);
+      append_picture(pictures, reader, name);
       names.push_back(name);
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::data) throw;
@@ -104,7 +103,7 @@ int predict_pictures(const Said& said, const PredictFlags& flags) {
   if (names.empty()) return code;
   const std::vector<double> logits =
       predict(trained.context(), trained.network(), upload(trained.context(), pictures, info.classes),
-              trainer_config(trained.options(), trained.normalisation()));
+              trainer_config(trained.options(), trained.normalisation()), trained.options().tta);
   nlohmann::ordered_json result;
   result["checkpoint"] = path;
   result["data"] = info.data;

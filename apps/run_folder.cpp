@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "apps/checkpoint_info.h"
-#include "apps/resolve.h"
 #include "apps/run_lock.h"
 #include "engine/event_log.h"
 #include "kernels/core/error.h"
@@ -20,28 +19,11 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kRuns = "runs";
 constexpr const char* kEpochPrefix = "epoch-";
 
 bool is_there(const fs::path& path) {
   std::error_code ignored;
   return fs::exists(path, ignored);
-}
-
-std::optional<fs::path> newest_run() {
-  std::optional<fs::path> newest;
-  fs::file_time_type time{};
-  std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(kRuns, error)) {
-    const fs::path last = RunFolder(entry.path()).last();
-    std::error_code unreadable;
-    const fs::file_time_type here = fs::last_write_time(last, unreadable);
-    if (!unreadable && (!newest || here > time)) {
-      newest = last;
-      time = here;
-    }
-  }
-  return newest;
 }
 
 }  // namespace
@@ -156,19 +138,6 @@ RunFolder make_run_folder(const std::string& model) {
   return RunFolder(path);
 }
 
-std::optional<fs::path> find_resume_checkpoint(const std::string& resume, const std::string& out) {
-  if (resume == "auto") {
-    if (out.empty()) return newest_run();
-    return is_there(RunFolder(out).last()) ? std::optional(RunFolder(out).last()) : std::nullopt;
-  }
-  std::error_code error;
-  if (!fs::is_directory(resume, error)) return fs::path(resume);
-  if (!is_there(RunFolder(resume).last()))
-    fail(ErrorKind::data,
-         fmt::format("no checkpoint in {}: expected {}", resume, RunFolder(resume).last().string()));
-  return RunFolder(resume).last();
-}
-
 std::optional<RunFolder> run_folder_of(const fs::path& checkpoint) {
   const fs::path folder = fs::absolute(checkpoint).parent_path();
   if (folder.filename() != "checkpoints" || !is_there(RunFolder(folder.parent_path()).config()))
@@ -176,19 +145,6 @@ std::optional<RunFolder> run_folder_of(const fs::path& checkpoint) {
   // A path as the user gave it reads better in messages than an absolute one.
   const fs::path given = checkpoint.parent_path().parent_path();
   return RunFolder(given.empty() ? folder.parent_path() : given);
-}
-
-fs::path find_checkpoint(const std::string& run_or_checkpoint) {
-  std::error_code error;
-  if (!fs::is_directory(run_or_checkpoint, error)) return run_or_checkpoint;
-  const RunFolder run(run_or_checkpoint);
-  if (is_there(run.best()) &&
-      trained_options(checkpoint_info(SafetensorsFile(run.best())).config, run.best().string()).val_split > 0)
-    return run.best();
-  if (!is_there(run.last()))
-    fail(ErrorKind::data,
-         fmt::format("no checkpoint in {}: expected {}", run_or_checkpoint, run.last().string()));
-  return run.last();
 }
 
 }  // namespace zeroth::app

@@ -44,20 +44,13 @@ class RunFolder {
 /// Throws Error(usage) where the folder that --out names for a new run holds something.
 void check_free(const RunFolder& folder);
 
+/// Where runs without --out go.
+inline constexpr const char* kRuns = "runs";
+
 /// Makes a folder of its own for a new run without --out: runs/MODEL-DATE-TIME. Throws Error(runtime).
 RunFolder make_run_folder(const std::string& model);
 
-/// The checkpoint that --resume means: PATH is a checkpoint or a run folder (its last checkpoint); "auto" is
-/// the run folder `out`, else the newest one under runs/. Nothing where "auto" finds no checkpoint. Throws
-/// Error(data) where PATH has none.
-std::optional<std::filesystem::path> find_resume_checkpoint(const std::string& resume,
-                                                            const std::string& out);
-
 /// The run folder a checkpoint lies in, or nothing where it lies elsewhere.
 std::optional<RunFolder> run_folder_of(const std::filesystem::path& checkpoint);
-
-/// The checkpoint that RUN|CHECKPOINT means to `eval`: a file itself; of a run folder, the best one by
-/// validation where the run had a validation split, else the last one. Throws Error(data).
-std::filesystem::path find_checkpoint(const std::string& run_or_checkpoint);
 
 }  // namespace zeroth::app

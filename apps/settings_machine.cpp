@@ -13,6 +13,9 @@ const Choices<StepMode> kStepModes{
     {"eager", StepMode::eager}, {"planned", StepMode::planned}, {"captured", StepMode::captured}};
 
 const Setting::Condition kFp16{"--amp fp16", [](const TrainOptions& o) { return o.amp == DType::f16; }};
+const Setting::Condition kTimes{"--no-deterministic: what is timed may differ", [](const TrainOptions& o) {
+                                  return !o.deterministic || o.cudnn_plans != CudnnPlans::timed;
+                                }};
 const Setting::Condition kDynamicScale{"--amp fp16 and --loss-scale dynamic", [](const TrainOptions& o) {
                                          return o.amp == DType::f16 && !o.loss_scale;
                                        }};
@@ -47,17 +50,17 @@ void add_machine_settings(SettingTable& table) {
   device.may_change = threads.may_change = true;
   device.in_checkpoint = false;  // threads are kept: sums cut differently give other last bits
   table.boolean("deterministic", &TrainOptions::deterministic,
-                "only implementations that give the same bits every time");
+                "only implementations that give the same bits every time, with any number of threads");
   table
       .boolean("tf32", &TrainOptions::tf32,
                "let libraries round the factors of f32 products to 10 bits, for tensor cores (cuda)")
       .may_change = true;
-  table
-      .choice("cudnn_plans", &TrainOptions::cudnn_plans, kCudnnPlans,
-              "convolutions on cuda: the fastest of cuDNN's plans, timed once and remembered, or the one "
-              "that cuDNN "
-              "holds to be best; with --deterministic always the latter")
-      .may_change = true;
+  Setting& plans = table.choice(
+      "cudnn_plans", &TrainOptions::cudnn_plans, kCudnnPlans,
+      "convolutions on cuda: the fastest of cuDNN's plans, timed once and remembered, or the one that cuDNN "
+      "holds to be best; with --deterministic always the latter");
+  plans.may_change = true;
+  plans.only_with = kTimes;
   Setting& step = table.add(
       "step", "NAME", ValueType::text,
       "how steps are queued: eager, planned (in one block of memory), captured (as one CUDA graph), or auto: "

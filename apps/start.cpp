@@ -8,6 +8,7 @@
 #include <iterator>
 
 #include "apps/command_line.h"
+#include "apps/find_checkpoint.h"
 #include "engine/atomic_file.h"
 #include "engine/event_log.h"
 #include "kernels/core/error.h"
@@ -34,13 +35,14 @@ void copy_whole(const fs::path& from, const fs::path& to) {
 void settle_best(Start& start) {
   const RunFolder& folder = *start.folder;
   CheckpointInfo& info = start.info;
-  const auto counts = [&](const fs::path& file) {
-    return fs::exists(file) && RunFolder::step_of(file).value_or(info.step + 1) <= info.step;
-  };
-  if (start.source && counts(start.source->best())) {
+  std::optional<std::int64_t> step;  // of the best checkpoint that is there, where it counts
+  if (start.source && fs::exists(start.source->best())) step = RunFolder::step_of(start.source->best());
+  if (step > info.step) step.reset();
+  if (info.best_step == info.step && step != info.step) {
+    copy_whole(start.checkpoint->path(),
+               folder.best());  // the run died after saving the one, before the other
+  } else if (step) {
     if (!start.in_place) copy_whole(start.source->best(), folder.best());
-  } else if (info.best_step == info.step) {
-    copy_whole(start.checkpoint->path(), folder.best());
   } else {
     info.best_accuracy.reset();
     info.best_step.reset();
@@ -49,6 +51,34 @@ void settle_best(Start& start) {
     if (error)
       fail(ErrorKind::runtime, fmt::format("cannot remove {}: {}", folder.best().string(), error.message()));
   }
+}
+
+/// The copy under an epoch's name that the run was about to make when it died.
+void settle_epoch(const Start& start, std::int64_t steps_per_epoch) {
+  const std::int64_t step = start.info.step, epoch = step / steps_per_epoch, every = start.options.save_every;
+  const bool ends_epoch = step > 0 && step % steps_per_epoch == 0 && !start.info.evaluation_due;
+  if (!ends_epoch || every == 0 || epoch % every != 0) return;
+  if (!fs::exists(start.folder->of_epoch(epoch)))
+    copy_whole(start.checkpoint->path(), start.folder->of_epoch(epoch));
+  start.folder->prune(start.options.keep);
+}
+
+/// --max-steps is no part of a checkpoint, as it changes no bit of a training; the run's configuration has
+/// it. One that the run has not reached yet holds until something else is said.
+void keep_step_limit(Start& start, const Said& said) {
+  if (!start.source || last_said(said, "max_steps") != nullptr) return;
+  TrainOptions kept;
+  try {
+    for (const Assignment& assignment : read_config_file(start.source->config().string()))
+      if (assignment.setting->key == "max_steps") assign(kept, assignment);
+  } catch (const Error& error) {
+    start.notices.push_back(fmt::format("{}; a --max-steps in it is forgotten", error.what()));
+  }
+  if (kept.max_steps && *kept.max_steps <= start.info.step)
+    start.notices.push_back(fmt::format(
+        "the run reached its --max-steps {}: it goes on to the end of its epochs", *kept.max_steps));
+  else
+    start.options.max_steps = kept.max_steps;
 }
 
 void fill_folder(Start& start, std::int64_t steps_per_epoch) {
@@ -60,14 +90,16 @@ void fill_folder(Start& start, std::int64_t steps_per_epoch) {
         start.notices.push_back(
             fmt::format("what the run wrote after step {} is kept in {}", step, aside->path().string()));
     } else if (start.source) {
-      for (const char* name : {"log.jsonl", "summary.csv"})
-        if (fs::exists(start.source->path() / name))
-          copy_whole(start.source->path() / name, folder.path() / name);
+      // Plans go along, too: others would change the last bits.
+      for (const fs::path& file :
+           {start.source->path() / "log.jsonl", start.source->path() / "summary.csv", start.source->plans()})
+        if (fs::exists(file)) copy_whole(file, folder.path() / file.filename());
       for (const fs::path& file : event_files(start.source->path()))
         copy_whole(file, folder.path() / file.filename());
     }
     if (start.checkpoint->path() != folder.last()) copy_whole(start.checkpoint->path(), folder.last());
     settle_best(start);
+    if (start.in_place) settle_epoch(start, steps_per_epoch);
   }
   replace_file(folder.config(), folder_config(start.options));
 }
@@ -80,29 +112,32 @@ void tell(const TrainOptions& options, const std::string& line) {
 
 Start decide_start(const Said& said) {
   const std::string resume = said_text(said, "resume"), out = said_text(said, "out");
-  const auto checkpoint = resume.empty() ? std::nullopt : find_resume_checkpoint(resume, out);
+  const auto found = resume.empty() ? std::nullopt : find_resume_checkpoint(resume, out);
   Start start;
-  if (!checkpoint) {
+  if (!found) {
     start.options = resolve(said);
     if (!resume.empty()) start.notices = {"--resume auto finds no checkpoint: a new run begins"};
   } else {
-    if (!fs::exists(*checkpoint))
+    const fs::path& checkpoint = found->path;
+    if (!fs::exists(checkpoint))
       fail(ErrorKind::data,
-           fmt::format("--resume {}: no such run folder or checkpoint", checkpoint->string()));
-    start.source = run_folder_of(*checkpoint);
+           fmt::format("--resume {}: no such run folder or checkpoint", checkpoint.string()));
+    if (!found->notice.empty()) say(found->notice);
+    start.source = run_folder_of(checkpoint);
     start.in_place = start.source &&
                      (out.empty() || fs::weakly_canonical(out) == fs::weakly_canonical(start.source->path()));
     // Locked before it is read: another process may be about to replace what is read.
     if (start.in_place) start.lock.emplace(start.source->path());
-    start.checkpoint = std::make_unique<SafetensorsFile>(*checkpoint);
+    start.checkpoint = std::make_unique<SafetensorsFile>(checkpoint);
     start.info = checkpoint_info(*start.checkpoint);
     if (out.empty() && !start.source)
       fail(ErrorKind::usage,
            fmt::format("{} lies in no run folder; say with --out where the resumed run goes",
-                       checkpoint->string()));
-    const TrainOptions began = trained_options(start.info.config, checkpoint->string());
+                       checkpoint.string()));
+    const TrainOptions began = trained_options(start.info.config, checkpoint.string());
     start.options = resolve_resumed(said, began);
     start.notices = changes_of_bits(began, start.options);
+    keep_step_limit(start, said);
   }
   if (!start.options.threads) start.options.threads = omp_get_num_procs();
   if (start.in_place) {

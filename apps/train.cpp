@@ -2,23 +2,25 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
 #include "apps/command_line.h"
+#include "apps/out_of_memory.h"
 #include "apps/parse_value.h"
 #include "apps/pytorch_weights.h"
 #include "apps/session.h"
 #include "apps/start.h"
+#include "apps/stop_signal.h"
 #include "apps/train_loop.h"
 #include "data/order.h"
 #include "engine/ceilings.h"
 #include "engine/checkpoint.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/core/error.h"
+#include "kernels/core/free_memory.h"
 
 namespace zeroth::app {
 namespace fs = std::filesystem;
@@ -90,7 +92,7 @@ bool computes_through_f32(const Context& context, DType dtype) {
   return context.device().kind == DeviceKind::cpu && !cpu::conv2d_row.supports(typical, Conv2dPass::forward);
 }
 
-void tell_start(const Start& start, const Context& context, const ResNet& network, const Training& training) {
+void tell_start(const Start& start, const Context& context, const Model& network, const Training& training) {
   const TrainOptions& options = start.options;
   for (const std::string& line : start.notices) tell(options, line);
   if (computes_through_f32(context, options.amp))
@@ -107,13 +109,14 @@ void tell_start(const Start& start, const Context& context, const ResNet& networ
         "then too low");
   tell(options,
        fmt::format(
-           "recipe {}, {} epochs of {} steps, into {}{}", options.recipe, options.epochs,
-           training.trainer.steps_per_epoch(), start.folder->path().string(),
+           "recipe {}, {} of {}, into {}{}", options.recipe, count_of(options.epochs, "epoch"),
+           count_of(training.trainer.steps_per_epoch(), "step"), start.folder->path().string(),
            start.checkpoint == nullptr ? "" : fmt::format(", resumed after step {}", start.info.step)));
 }
 
 /// "resnet20 with residual post and shortcut B": what weights fit into besides their shapes.
 std::string architecture(const TrainOptions& options) {
+  if (!is_resnet(options.model)) return options.model;
   const ResNetConfig config = network_config(options);
   TrainOptions shown = options;
   shown.residual = config.form;
@@ -124,7 +127,7 @@ std::string architecture(const TrainOptions& options) {
 }
 
 /// The weights of --init. Another program's file has names and shapes only; a checkpoint says what it is of.
-void fill_initial_weights(const TrainOptions& options, Context& context, ResNet& network) {
+void fill_initial_weights(const TrainOptions& options, Context& context, Model& network) {
   const SafetensorsFile file(options.init);
   if (is_checkpoint(file)) {
     const std::string theirs = architecture(trained_options(checkpoint_info(file).config, options.init)),
@@ -137,32 +140,40 @@ void fill_initial_weights(const TrainOptions& options, Context& context, ResNet&
   load_weights(context, file, network);
 }
 
-/// Loads what the run starts from: a checkpoint's everything, or the weights of --init.
-void fill_network(const Start& start, Context& context, ResNet& network, Trainer& trainer) {
+/// Loads what the run starts from: a checkpoint's everything, the weights of --init, or what follows from the
+/// pictures.
+void fill_network(const Start& start, Context& context, Model& network, Trainer& trainer,
+                  const PictureSet& pictures) {
   if (start.checkpoint != nullptr) {
     std::vector<NamedTensor> tensors = trainer.tensors();
-    // Checkpoints from before there was a step guard lack its state, and resume_at() makes up for that.
+    // Older checkpoints lack the step guard's state, for which resume_at() makes up, and the sums since the
+    // last line of the log, which then begin anew.
     std::erase_if(tensors, [&](const NamedTensor& tensor) {
-      return tensor.name.starts_with("guard.") && start.checkpoint->find(tensor.name) == nullptr;
+      return (tensor.name.starts_with("guard.") || tensor.name == "metrics") &&
+             start.checkpoint->find(tensor.name) == nullptr;
     });
     fill_tensors(context, *start.checkpoint, tensors);
     trainer.resume_at(start.info.step);
   } else if (!start.options.init.empty()) {
     fill_initial_weights(start.options, context, network);
+    trainer.restart_averages();
+  } else {
+    network.initialise_from(context, pictures, trainer.config());
+    trainer.restart_averages();
   }
 }
 
-int train(const Said& said, bool json) {
-  Start start = decide_start(said);
+int train_started(Start& start, MemorySets& sets, bool json) {
   const std::unique_ptr<Context> context = make_context(start.options);
   const ChosenData data = choose_data(start.options);
   const Dataset& dataset = data.dataset;
   for (const std::string& notice : data.notices) say(notice);
   settle_data(start, dataset);
+  const PictureKind kind{start.info.classes, start.info.height, start.info.width, start.info.channels};
+  sets = {dataset.train.count, dataset.test.count, kind};
   const TrainOptions& options = start.options;
 
-  const std::unique_ptr<ResNet> network = make_network(
-      *context, options, start.info.classes, start.info.height, start.info.width, start.info.channels);
+  const std::unique_ptr<Model> network = make_network(*context, options, kind);
   const Split split = class_balanced_split(dataset.train.labels, dataset.classes(), options.val_split,
                                            static_cast<std::uint64_t>(options.seed));
   TrainerConfig config = trainer_config(options, normalisation_for(options.normalize, start.info.channels));
@@ -177,7 +188,7 @@ int train(const Said& said, bool json) {
   if (start.info.step > options.epochs * trainer.steps_per_epoch())
     fail(ErrorKind::usage, fmt::format("--epochs {}: the run has trained {} steps of {} an epoch already",
                                        options.epochs, start.info.step, trainer.steps_per_epoch()));
-  fill_network(start, *context, *network, trainer);
+  fill_network(start, *context, *network, trainer, pictures);
   const PictureSet test = upload(*context, dataset.test, dataset.classes());
   const double matrix_rate = measure_matrix_rate(*context, options.amp);
   open_run(start, trainer.steps_per_epoch());
@@ -199,8 +210,7 @@ int train(const Said& said, bool json) {
   TrainLoop loop(training);
   if (const int signal = loop.run(); signal != 0) {
     say(fmt::format("stopped by {} after step {} and saved; go on with: zeroth train --resume {}",
-                    signal == SIGINT ? "SIGINT" : "SIGTERM", trainer.steps_taken(),
-                    start.folder->path().string()));
+                    StopSignal::name_of(signal), trainer.steps_taken(), start.folder->path().string()));
     return 128 + signal;
   }
   const double accuracy = report_test(loop.final_evaluation(), start, trainer.steps_taken(), json);
@@ -208,6 +218,22 @@ int train(const Said& said, bool json) {
     fail(ErrorKind::diverged,
          fmt::format("accuracy {} misses --target-acc {}", percent(accuracy), percent(*options.target_acc)));
   return 0;
+}
+
+int train(const Said& said, bool json) {
+  Start start = decide_start(said);
+  const Device device = choose_device(start.options.device);
+  const std::size_t free_bytes = free_memory(device);
+  MemorySets sets;
+  std::string what;
+  try {
+    return train_started(start, sets, json);
+  } catch (const OutOfMemory& error) {
+    what = error.what();
+  } catch (const std::bad_alloc&) {
+    what = "out of memory on the host";
+  }
+  fail(ErrorKind::runtime, out_of_memory_text(start.options, sets, device, free_bytes, what));
 }
 
 }  // namespace

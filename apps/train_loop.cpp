@@ -5,10 +5,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <csignal>
 #include <optional>
 
 #include "apps/session.h"
+#include "apps/stop_signal.h"
 #include "engine/checkpoint.h"
 #include "kernels/core/error.h"
 
@@ -18,87 +18,84 @@ namespace {
 
 constexpr std::int64_t kLogEvery = 20;  // steps to a line of log.jsonl
 
-volatile std::sig_atomic_t received_signal = 0;
-
-void note_signal(int signal) {
-  received_signal = signal;
-}
-
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+std::int64_t last_step_of(const Training& training) {
+  const std::int64_t whole = training.options.epochs * training.trainer.steps_per_epoch();
+  return std::min(whole, training.options.max_steps.value_or(whole));
+}
+
+/// The last step whose records of an earlier process stay. A training that goes on writes the line anew with
+/// which that one ended, where it ended between the steps at which every training writes one.
+std::int64_t last_kept_record(const Training& training) {
+  const std::int64_t step = training.info.step, steps_per_epoch = training.trainer.steps_per_epoch();
+  if (step >= last_step_of(training)) return step;
+  return std::max(step / kLogEvery * kLogEvery, step / steps_per_epoch * steps_per_epoch);
+}
+
 }  // namespace
 
-SignalGuard::SignalGuard() {
-  received_signal = 0;
-  struct sigaction action {};
-  action.sa_handler = note_signal;
-  action.sa_flags = static_cast<int>(SA_RESETHAND);
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
-}
-
-SignalGuard::~SignalGuard() {
-  std::signal(SIGINT, SIG_DFL);
-  std::signal(SIGTERM, SIG_DFL);
-}
-
-int SignalGuard::received() {
-  return received_signal;
-}
-
-void TrainLoop::Sums::add(const Metrics& metrics) {
-  loss += metrics.loss * static_cast<double>(metrics.rows);
-  correct += metrics.correct;
-  rows += metrics.rows;
+void TrainLoop::Sums::add(const Sums& more) {
+  loss += more.loss;
+  correct += more.correct;
+  rows += more.rows;
 }
 
 TrainLoop::TrainLoop(Training training)
     : training_(std::move(training)),
-      log_(training_.folder.path(), training_.info.data, training_.info.step),
+      log_(training_.folder.path(), training_.info.data, last_kept_record(training_)),
       progress_(STDERR_FILENO, training_.options.quiet),
-      first_step_(training_.info.step) {
-  if (training_.options.tensorboard) events_.emplace(training_.folder.path(), training_.info.step);
-  last_step_ = training_.options.epochs * training_.trainer.steps_per_epoch();
-  last_step_ = std::min(last_step_, training_.options.max_steps.value_or(last_step_));
+      last_step_(last_step_of(training_)),
+      first_step_(training_.info.step),
+      epoch_first_step_(first_step_),
+      line_first_step_(first_step_) {
+  if (training_.options.tensorboard) events_.emplace(training_.folder.path(), last_kept_record(training_));
   epoch_ = {training_.info.epoch_loss, training_.info.epoch_correct, training_.info.epoch_rows};
   training_.trainer.set_rate_scale(training_.info.plateau.scale);
 }
 
 int TrainLoop::run() {
-  const SignalGuard signals;
+  const StopSignal signals;
   Trainer& trainer = training_.trainer;
   // From its first moment on a run can be resumed, however it ends.
   if (!std::filesystem::exists(training_.folder.last())) save(training_.folder.last());
-  while (trainer.steps_taken() < last_step_ && SignalGuard::received() == 0 && !stopped_early()) {
+  if (training_.info.evaluation_due) {
+    gather();
+    const double factor = trainer.config().schedule.factor(first_step_ - 1, trainer.steps_per_epoch());
+    learning_rate_ = training_.options.lr * (training_.info.plateau.scale * factor);
+    finish_epoch();
+  }
+  while (trainer.steps_taken() < last_step_ && StopSignal::received() == 0 && !stopped_early()) {
     learning_rate_ = training_.options.lr * trainer.rate_factor();
     trainer.step();
     tell_step_notice();
     tested_.reset();
     const std::int64_t steps = trainer.steps_taken();
-    const bool ends = trainer.at_epoch_start() || steps == last_step_ || SignalGuard::received() != 0;
     const std::int64_t in_epoch = steps - (steps - 1) / trainer.steps_per_epoch() * trainer.steps_per_epoch();
-    if (ends || steps % kLogEvery == 0) {
+    if (trainer.at_epoch_start() || steps % kLogEvery == 0) {
       gather();
-      log_step();
+      log_line(trainer.at_epoch_start());
       show();
-    } else if (progress_.due(in_epoch, trainer.steps_per_epoch())) {
+      finish_line();
+    } else if (steps == last_step_ || progress_.due(in_epoch, trainer.steps_per_epoch())) {
       gather();
       show();
     }
     if (trainer.at_epoch_start()) finish_epoch();
   }
   progress_.clear();
-  const int signal = SignalGuard::received();
-  // A step count that is no whole number of epochs has no checkpoint yet.
-  if (!trainer.at_epoch_start() && trainer.steps_taken() > first_step_) {
-    gather();  // a signal may have come after the loop looked
-    if (line_.rows > 0) log_step();
-    if (signal == 0) evaluate();
+  const int signal = StopSignal::received();
+  const bool within_epoch = !trainer.at_epoch_start() && trainer.steps_taken() > first_step_;
+  if (within_epoch || training_.info.evaluation_due) {  // there is no checkpoint of this step yet
+    gather();
+    if (line_.rows > 0) log_line(true);
+    if (signal == 0) static_cast<void>(evaluate());
     save(training_.folder.last());
   }
-  return signal;
+  // A signal may have come while this was evaluating or saving.
+  return StopSignal::received();
 }
 
 void TrainLoop::tell_step_notice() {
@@ -107,15 +104,35 @@ void TrainLoop::tell_step_notice() {
   if (!step_notice_.empty()) progress_.message(step_notice_);
 }
 
-/// Takes the sums of the steps since the last call from the device; this waits for them.
+/// Looks at the device's sums since the last line of the log; this waits for the steps that are queued.
 void TrainLoop::gather() {
-  const Metrics metrics = training_.trainer.take_metrics();
+  const Metrics metrics = training_.trainer.metrics();
   report_ = training_.trainer.take_report();
   if (report_.stopped) fail_stopped();
-  epoch_.add(metrics);
-  line_.add(metrics);
-  epoch_rows_here_ += metrics.rows;
-  if (!std::isfinite(epoch_.loss)) fail_diverged(no_longer_finite("the loss"));
+  tell_skipped();
+  line_ = {metrics.loss * static_cast<double>(metrics.rows), metrics.correct, metrics.rows};
+  if (!std::isfinite(line_.loss)) fail_diverged(no_longer_finite("the loss"));
+}
+
+/// The device's sums begin anew only here, at steps that every run of these settings has in common: so their
+/// last bits do not depend on when somebody looked, nor on where a run was interrupted.
+void TrainLoop::finish_line() {
+  static_cast<void>(training_.trainer.take_metrics());
+  epoch_.add(line_);
+  line_ = {};
+  line_first_step_ = training_.trainer.steps_taken();
+  line_start_ = Clock::now();
+}
+
+TrainLoop::Sums TrainLoop::sums() const {
+  Sums all = epoch_;
+  all.add(line_);
+  return all;
+}
+
+double TrainLoop::images_per_second(std::int64_t first_step, Clock::time_point start) const {
+  const std::int64_t pictures = (training_.trainer.steps_taken() - first_step) * training_.options.batch_size;
+  return static_cast<double>(pictures) / std::max(seconds_since(start), 1e-9);
 }
 
 std::string TrainLoop::no_longer_finite(const char* what) const {
@@ -123,7 +140,7 @@ std::string TrainLoop::no_longer_finite(const char* what) const {
                      training_.trainer.steps_taken());
 }
 
-void TrainLoop::fail_diverged(const std::string& what, const char* remedy) const {
+void TrainLoop::fail_diverged(const std::string& what, const std::string& remedy) const {
   const bool saved = std::filesystem::exists(training_.folder.last());
   fail(ErrorKind::diverged,
        fmt::format("{}; try {}{}", what, remedy,
@@ -134,13 +151,26 @@ void TrainLoop::fail_diverged(const std::string& what, const char* remedy) const
 void TrainLoop::fail_stopped() const {
   const TrainOptions& options = training_.options;
   const bool dynamic = options.amp == DType::f16 && !options.loss_scale;
+  // No weight has moved since: the step can be taken again, and looked at.
+  std::string first = training_.trainer.find_nonfinite(report_.first_bad_step);
+  if (first.empty()) first = fmt::format("the gradient of '{}'", report_.first_bad_parameter);
+  const char* scale = options.loss_scale ? "a lower --loss-scale, " : "";
   if (!dynamic && options.nonfinite == OnNonfinite::stop)
-    fail_diverged(fmt::format("the gradient of '{}' stopped being finite at step {}",
-                              report_.first_bad_parameter, report_.first_bad_step),
-                  "a lower --lr, a longer --warmup or --nonfinite skip");
+    fail_diverged(fmt::format("step {} is not finite, first {}", report_.first_bad_step, first),
+                  fmt::format("{}a lower --lr, a longer --warmup or --nonfinite skip", scale));
   const std::string where = dynamic ? fmt::format(" at the smallest loss scale, {}", report_.loss_scale) : "";
-  fail_diverged(fmt::format("the gradients of {} steps in a row were not finite{}, that of '{}' first",
-                            report_.stuck, where, report_.first_bad_parameter));
+  fail_diverged(fmt::format("{} steps in a row were not finite{}, first {} at step {}", report_.stuck, where,
+                            first, report_.first_bad_step),
+                fmt::format("{}a lower --lr or a longer --warmup", scale));
+}
+
+/// Names a step that was left out because the user wants that; with a dynamic scale it is no news.
+void TrainLoop::tell_skipped() {
+  const TrainOptions& options = training_.options;
+  const bool dynamic = options.amp == DType::f16 && !options.loss_scale;
+  if (report_.first_bad_step == 0 || dynamic) return;
+  progress_.message(fmt::format("step {} was skipped: the gradient of '{}' is not finite; {} skipped so far",
+                                report_.first_bad_step, report_.first_bad_parameter, report_.skipped));
 }
 
 /// Whether steps may be left out while the training goes on.
@@ -160,17 +190,25 @@ std::string TrainLoop::report_text() const {
   std::string text;
   if (training_.options.amp == DType::f16) text = fmt::format(", loss scale {}", report_.loss_scale);
   if (may_skip() && report_.skipped > 0)
-    text += fmt::format(", {} step{} skipped", report_.skipped, report_.skipped == 1 ? "" : "s");
+    text += fmt::format(", {} skipped", count_of(report_.skipped, "step"));
   return text;
 }
 
 SetResult TrainLoop::evaluate() {
+  const auto interrupted = [] { return StopSignal::received() != 0; };
+  if (interrupted()) return {};
   Metrics metrics;
   if (training_.validation.empty()) {
-    if (!tested_) tested_ = training_.trainer.evaluate(training_.test);
+    if (!tested_) {
+      Evaluation tested = training_.trainer.evaluate(training_.test, {}, TestViews::one, interrupted);
+      if (interrupted()) return {};
+      tested_ = std::move(tested);
+    }
     metrics = tested_->metrics;
   } else {
-    metrics = training_.trainer.evaluate(training_.train, training_.validation).metrics;
+    metrics = training_.trainer.evaluate(training_.train, training_.validation, TestViews::one, interrupted)
+                  .metrics;
+    if (interrupted()) return {};
   }
   if (!std::isfinite(metrics.loss)) fail_diverged(no_longer_finite("the loss in evaluation"));
   return {metrics.loss, metrics.error()};
@@ -178,10 +216,16 @@ SetResult TrainLoop::evaluate() {
 
 Evaluation TrainLoop::final_evaluation() {
   if (!training_.validation.empty() && std::filesystem::exists(training_.folder.best())) {
-    load_weights(training_.context, SafetensorsFile(training_.folder.best()), training_.network);
-    tested_.reset();
+    const SafetensorsFile best(training_.folder.best());
+    Context& context = training_.context;
+    Model& network = training_.network;
+    load_weights(context, best, network,
+                 training_.options.averaged_weights ? averages_in(best, network) : "");
+    tested_ = zeroth::evaluate(context, network, training_.test, training_.trainer.config(), {},
+                               training_.options.tta);
+  } else if (training_.options.tta != TestViews::one || !tested_) {
+    tested_ = training_.trainer.evaluate(training_.test, {}, training_.options.tta);
   }
-  if (!tested_) tested_ = training_.trainer.evaluate(training_.test);
   if (!std::isfinite(tested_->metrics.loss)) fail_diverged(no_longer_finite("the loss on the test set"));
   return *tested_;
 }
@@ -192,7 +236,16 @@ void TrainLoop::log(const Record& record) {
   if (events_) events_->write(record);
 }
 
-void TrainLoop::log_step() {
+/// Read from the device: between epochs, when nothing is lost by waiting.
+std::vector<std::pair<std::string, double>> TrainLoop::alphas() const {
+  std::vector<std::pair<std::string, double>> all;
+  for (const Parameter& parameter : training_.network.store().parameters())
+    if (parameter.group == ParameterGroup::alpha)
+      all.emplace_back(parameter.name, numbers_of(training_.context, parameter.value).front());
+  return all;
+}
+
+void TrainLoop::log_line(bool with_alphas) {
   const Trainer& trainer = training_.trainer;
   StepRecord record;
   record.step = trainer.steps_taken();
@@ -200,13 +253,12 @@ void TrainLoop::log_step() {
   record.loss = line_.mean_loss();
   record.error = line_.error();
   record.learning_rate = learning_rate_;
-  record.images_per_second = static_cast<double>(line_.rows) / std::max(seconds_since(line_start_), 1e-9);
+  record.images_per_second = images_per_second(line_first_step_, line_start_);
   if (training_.matrix_rate > 0)
     record.of_ceiling = record.images_per_second * training_.flops_per_image / training_.matrix_rate;
   fill_report(record);
+  if (with_alphas) record.alphas = alphas();
   log(record);
-  line_ = {};
-  line_start_ = Clock::now();
 }
 
 void TrainLoop::show() {
@@ -217,10 +269,9 @@ void TrainLoop::show() {
   state.epochs = training_.options.epochs;
   state.step = steps - (state.epoch - 1) * per_epoch;
   state.steps = per_epoch;
-  state.loss = epoch_.mean_loss();
-  state.accuracy = 1.0 - epoch_.error();
-  state.images_per_second =
-      static_cast<double>(epoch_rows_here_) / std::max(seconds_since(epoch_start_), 1e-9);
+  state.loss = sums().mean_loss();
+  state.accuracy = 1.0 - sums().error();
+  state.images_per_second = images_per_second(epoch_first_step_, epoch_start_);
   if (training_.matrix_rate > 0)
     state.of_ceiling = state.images_per_second * training_.flops_per_image / training_.matrix_rate;
   state.note = training_.note;
@@ -229,7 +280,7 @@ void TrainLoop::show() {
   progress_.update(state);
 }
 
-/// Evaluates, logs and saves.
+/// Evaluates, logs and saves. A signal during the evaluation leaves all of that to the resumed run.
 void TrainLoop::finish_epoch() {
   Trainer& trainer = training_.trainer;
   const TrainOptions& options = training_.options;
@@ -238,10 +289,12 @@ void TrainLoop::finish_epoch() {
   record.step = trainer.steps_taken();
   record.learning_rate = learning_rate_;
   record.train = {epoch_.mean_loss(), epoch_.error()};
-  record.images_per_second =
-      static_cast<double>(epoch_rows_here_) / std::max(seconds_since(epoch_start_), 1e-9);
+  record.images_per_second = images_per_second(epoch_first_step_, epoch_start_);
   const bool validates = !training_.validation.empty();
+  training_.info.evaluation_due = true;
   const SetResult result = evaluate();
+  if (StopSignal::received() != 0) return;
+  training_.info.evaluation_due = false;
   (validates ? record.validation : record.test) = result;
   record.seconds = seconds_since(epoch_start_);
   fill_report(record);
@@ -252,7 +305,7 @@ void TrainLoop::finish_epoch() {
                                 duration_text(record.seconds), training_.note.empty() ? "" : ", ",
                                 training_.note));
   epoch_ = {};
-  epoch_rows_here_ = 0;
+  epoch_first_step_ = record.step;
   const double accuracy = 1.0 - result.error;
   const bool best = !training_.info.best_accuracy || accuracy > *training_.info.best_accuracy;
   if (best) {
@@ -260,13 +313,20 @@ void TrainLoop::finish_epoch() {
     training_.info.best_step = record.step;
   }
   judge(record.epoch, accuracy);
+  save_epoch(record.epoch, best);
+  epoch_start_ = line_start_ = Clock::now();
+}
+
+/// The order counts: a run that dies in between is resumed from the first, of which open_run() then makes
+/// the others.
+void TrainLoop::save_epoch(std::int64_t epoch, bool best) {
+  const TrainOptions& options = training_.options;
   save(training_.folder.last());
   if (best) save(training_.folder.best());
-  if (options.save_every > 0 && record.epoch % options.save_every == 0) {
-    save(training_.folder.of_epoch(record.epoch));
+  if (options.save_every > 0 && epoch % options.save_every == 0) {
+    save(training_.folder.of_epoch(epoch));
     training_.folder.prune(options.keep);
   }
-  epoch_start_ = line_start_ = Clock::now();
 }
 
 void TrainLoop::judge(std::int64_t epoch, double accuracy) {
@@ -276,13 +336,15 @@ void TrainLoop::judge(std::int64_t epoch, double accuracy) {
       info.plateau.after_epoch(options.plateau, options.lr, accuracy)) {
     training_.trainer.set_rate_scale(info.plateau.scale);
     progress_.message(
-        fmt::format("no better accuracy than {} for more than {} epochs: learning rate {:.3g} from here on",
-                    percent(*info.plateau.best), options.plateau.patience, options.lr * info.plateau.scale));
+        fmt::format("no better accuracy than {} for more than {}: learning rate {:.3g} from here on",
+                    percent(*info.plateau.best), count_of(options.plateau.patience, "epoch"),
+                    options.lr * info.plateau.scale));
   }
   info.early_stop.after_epoch(accuracy);
   if (stopped_early())
-    progress_.message(fmt::format("stopped early after epoch {}: {} epochs below the best accuracy, {}",
-                                  epoch, info.early_stop.epochs_below, percent(*info.early_stop.best)));
+    progress_.message(fmt::format("stopped early after epoch {}: {} below the best accuracy, {}", epoch,
+                                  count_of(info.early_stop.epochs_below, "epoch"),
+                                  percent(*info.early_stop.best)));
 }
 
 bool TrainLoop::stopped_early() const {

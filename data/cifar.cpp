@@ -11,6 +11,7 @@
 #include "data/digest.h"
 #include "data/files.h"
 #include "data/generated.h"
+#include "data/manifest.h"
 #include "kernels/core/error.h"
 
 namespace zeroth {
@@ -248,6 +249,7 @@ void write_cifar10_layout(const Dataset& set, const fs::path& folder) {
   for (const std::string& name : set.class_names) names += name + "\n";
   write_file(making.temporary() / kCifar10.names_file,
              {reinterpret_cast<const std::uint8_t*>(names.data()), names.size()});
+  write_manifest(making.temporary(), files_in(making.temporary()));
   making.publish();
 }
 

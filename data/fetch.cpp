@@ -13,6 +13,7 @@
 #include "data/digest.h"
 #include "data/download.h"
 #include "data/files.h"
+#include "data/manifest.h"
 #include "kernels/core/error.h"
 
 namespace zeroth {
@@ -120,7 +121,19 @@ void unpack(const fs::path& file, const DatasetArchive& archive, const fs::path&
   unpack_members(file, archive.layout.folder, members, making.temporary(), [&](std::uint64_t done) {
     return !options.progress || options.progress({FetchPhase::unpack, std::min(done, total), total});
   });
+  write_manifest(making.temporary(), files_in(making.temporary()));
   making.publish();
+}
+
+/// Lists the files, which are there and checked. A set that was there already may lie where nothing can be
+/// written.
+void leave_manifest(const FetchResult& result, const std::vector<std::string>& names) {
+  if (result.was_there && file_exists(result.folder / kManifestName)) return;
+  try {
+    write_manifest(result.folder, names);
+  } catch (const Error&) {
+    if (!result.was_there) throw;
+  }
 }
 
 /// Whether the folder is already what a fetch would make. A folder that is there but different is an error:
@@ -191,7 +204,12 @@ FetchResult fetch(const std::string& name, const fs::path& destination, const Fe
 
 FetchResult fetch(const DatasetArchive& archive, const fs::path& destination, const FetchOptions& options) {
   const fs::path folder = destination / archive.layout.folder;
-  if (is_complete(folder, archive)) return {folder, true};
+  if (is_complete(folder, archive)) {
+    std::vector<std::string> names;
+    for (const CifarFile& record_file : record_files(archive.layout)) names.push_back(record_file.name);
+    leave_manifest({folder, true}, names);
+    return {folder, true};
+  }
   const PublishedFile file = published_archive(archive);
   if (!options.from.empty()) {
     check_published(options.from, file, options);
@@ -222,7 +240,9 @@ FetchResult fetch(const PublishedSet& set, const fs::path& destination, const Fe
     if (error) fail(ErrorKind::data, fmt::format("cannot create {}: {}", path.string(), error.message()));
     result.was_there = false;
   }
-  if (!result.was_there) sync_folder(result.folder);
+  std::vector<std::string> names;
+  for (const PublishedFile& file : set.files) names.push_back(file.name);
+  leave_manifest(result, names);
   return result;
 }
 

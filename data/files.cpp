@@ -131,6 +131,15 @@ bool file_exists(const fs::path& path) {
   return exists;
 }
 
+std::vector<std::string> files_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
+    if (entry->is_regular_file(error)) names.push_back(entry->path().filename().string());
+  if (error) fail(ErrorKind::data, fmt::format("cannot read {}: {}", folder.string(), error.message()));
+  return names;
+}
+
 void sync_folder(const fs::path& folder) {
   OpenFile(folder, O_RDONLY | O_DIRECTORY).sync();
 }
@@ -163,10 +172,11 @@ void FolderInMaking::publish() {
   sync_folder(temporary_);
   // rename(2) replaces an empty folder and refuses any other, in one step.
   if (::rename(temporary_.c_str(), destination_.c_str()) != 0) {
-    const std::string advice = errno == ENOTEMPTY || errno == EEXIST
-                                   ? "it exists and is not empty; remove it or choose another folder"
-                                   : reason_of(errno);
-    fail(ErrorKind::data, fmt::format("cannot create {}: {}", destination_.string(), advice));
+    const bool taken = errno == ENOTEMPTY || errno == EEXIST;
+    const std::string advice =
+        taken ? "it exists and is not empty; remove it or choose another folder" : reason_of(errno);
+    fail(taken ? ErrorKind::usage : ErrorKind::data,
+         fmt::format("cannot create {}: {}", destination_.string(), advice));
   }
   published_ = true;
   sync_folder(destination_.parent_path());

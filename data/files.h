@@ -47,6 +47,9 @@ void write_file(const std::filesystem::path& path, std::span<const std::uint8_t>
 /// Whether there is something of this name. Errors: data, where that cannot be told (no permission).
 bool file_exists(const std::filesystem::path& path);
 
+/// The names of the plain files directly in a folder. Errors: data.
+std::vector<std::string> files_in(const std::filesystem::path& folder);
+
 /// Makes the entries of a folder durable.
 void sync_folder(const std::filesystem::path& folder);
 

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "data/files.h"
+#include "data/unpack.h"
 #include "kernels/core/error.h"
 
 namespace zeroth {
@@ -20,7 +21,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::uint64_t kLargestFile = std::uint64_t{1} << 28;
-constexpr std::uint64_t kMostPixels = 100'000'000;
 constexpr std::array<std::uint8_t, 8> kPngStart = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
 constexpr std::array<std::uint8_t, 3> kJpegStart = {0xff, 0xd8, 0xff};
 
@@ -33,10 +33,10 @@ bool begins_with(const std::vector<std::uint8_t>& file, const std::array<std::ui
   fail(ErrorKind::data, fmt::format("{} {}; repair it or remove it", path.string(), what));
 }
 
-void check_pixels(const fs::path& path, std::uint64_t width, std::uint64_t height) {
+void check_pixels(const fs::path& path, std::uint64_t width, std::uint64_t height, std::uint64_t most) {
   if (width == 0 || height == 0) fail_picture(path, "is damaged: it has no size");
-  if (width > kMostPixels || height > kMostPixels || width * height > kMostPixels) {
-    fail_picture(path, fmt::format("has {} x {} pixels, more than {}", width, height, kMostPixels));
+  if (width > most || height > most || width * height > most) {
+    fail_picture(path, fmt::format("has {} x {} pixels, more than {}", width, height, most));
   }
 }
 
@@ -63,7 +63,19 @@ void check_chunks(const fs::path& path, const std::vector<std::uint8_t>& file) {
   fail_picture(path, "is truncated");
 }
 
-RgbPicture read_png(const fs::path& path, const std::vector<std::uint8_t>& file) {
+/// Whether the bytes of a PNG file can unpack to as many as its header promises, before memory is taken for
+/// them. The header is the first chunk, as libpng has found: width, height, bits of a sample, colour type.
+void check_promise(const fs::path& path, const std::vector<std::uint8_t>& file) {
+  const std::uint8_t* const header = file.data() + kPngStart.size() + 8;
+  const std::uint64_t width = big_endian(header), height = big_endian(header + 4);
+  const std::uint64_t samples = header[9] == 2 ? 3 : header[9] == 4 ? 2 : header[9] == 6 ? 4 : 1;
+  if ((width * samples * header[8] + 7) / 8 * height > kMostExpansion * file.size()) {
+    fail_picture(path, fmt::format("promises {} x {} pixels, which do not fit into its {} bytes", width,
+                                   height, file.size()));
+  }
+}
+
+RgbPicture read_png(const fs::path& path, const std::vector<std::uint8_t>& file, std::uint64_t most_pixels) {
   check_chunks(path, file);
   png_image image{};
   image.version = PNG_IMAGE_VERSION;
@@ -71,7 +83,8 @@ RgbPicture read_png(const fs::path& path, const std::vector<std::uint8_t>& file)
   if (png_image_begin_read_from_memory(&image, file.data(), file.size()) == 0) {
     fail_picture(path, fmt::format("is damaged: {}", image.message));
   }
-  check_pixels(path, image.width, image.height);
+  check_pixels(path, image.width, image.height, most_pixels);
+  check_promise(path, file);
   image.format = PNG_FORMAT_RGB;
   image.flags |= PNG_IMAGE_FLAG_16BIT_sRGB;  // without it, 16 bits would be taken for linear light
   RgbPicture picture{static_cast<int>(image.width), static_cast<int>(image.height), {}};
@@ -83,7 +96,7 @@ RgbPicture read_png(const fs::path& path, const std::vector<std::uint8_t>& file)
   return picture;
 }
 
-RgbPicture read_jpeg(const fs::path& path, const std::vector<std::uint8_t>& file) {
+RgbPicture read_jpeg(const fs::path& path, const std::vector<std::uint8_t>& file, std::uint64_t most_pixels) {
   const std::unique_ptr<void, decltype(&tjDestroy)> decoder(tjInitDecompress(), &tjDestroy);
   if (decoder == nullptr) fail(ErrorKind::runtime, "libjpeg-turbo could not be started");
   const auto fail_damaged = [&] {
@@ -97,7 +110,7 @@ RgbPicture read_jpeg(const fs::path& path, const std::vector<std::uint8_t>& file
   if (colours == TJCS_CMYK || colours == TJCS_YCCK) {
     fail(ErrorKind::data, fmt::format("{} is a JPEG of four inks (CMYK); convert it to RGB", path.string()));
   }
-  check_pixels(path, static_cast<std::uint64_t>(width), static_cast<std::uint64_t>(height));
+  check_pixels(path, static_cast<std::uint64_t>(width), static_cast<std::uint64_t>(height), most_pixels);
   RgbPicture picture{width, height, {}};
   picture.pixels.resize(3 * static_cast<std::size_t>(width) * static_cast<std::size_t>(height));
   if (tjDecompress2(decoder.get(), file.data(), size, picture.pixels.data(), width, 0, height, TJPF_RGB,
@@ -112,9 +125,13 @@ RgbPicture read_jpeg(const fs::path& path, const std::vector<std::uint8_t>& file
 RgbPicture read_picture(const fs::path& path) {
   const std::uint64_t size = OpenFile(path, O_RDONLY | O_NONBLOCK).size();
   if (size > kLargestFile) fail_picture(path, fmt::format("has {} bytes, more than {}", size, kLargestFile));
-  const std::vector<std::uint8_t> file = read_file(path, size, "");
-  if (begins_with(file, kPngStart)) return read_png(path, file);
-  if (begins_with(file, kJpegStart)) return read_jpeg(path, file);
+  return decode_picture(path, read_file(path, size, ""));
+}
+
+RgbPicture decode_picture(const fs::path& path, const std::vector<std::uint8_t>& file,
+                          std::uint64_t most_pixels) {
+  if (begins_with(file, kPngStart)) return read_png(path, file, most_pixels);
+  if (begins_with(file, kJpegStart)) return read_jpeg(path, file, most_pixels);
   fail_picture(path, file.empty() ? "is empty" : "is neither a PNG nor a JPEG file");
 }
 

@@ -5,13 +5,14 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
 
 #include "data/files.h"
 #include "data/order.h"
-#include "data/picture_file.h"
-#include "data/resize.h"
+#include "data/picture_reader.h"
 #include "kernels/core/error.h"
 
 namespace zeroth {
@@ -138,9 +139,19 @@ void add_files(const fs::path& folder, std::int32_t label, std::vector<LabelledF
   }
 }
 
-/// Decodes and resamples all files, on every core. Where several fail, the first of them in order is
-/// reported.
-Pictures read_files(const std::vector<LabelledFile>& files, int size) {
+/// One for each core that has work.
+std::vector<std::unique_ptr<PictureReader>> make_readers(std::size_t files) {
+  const std::size_t cores = std::clamp(std::thread::hardware_concurrency(), 1u, 32u);
+  std::vector<std::unique_ptr<PictureReader>> readers;
+  for (std::size_t i = 0; i < std::clamp<std::size_t>(files, 1, cores); ++i)
+    readers.push_back(std::make_unique<PictureReader>());
+  return readers;
+}
+
+/// Decodes and resamples all files, with a thread for each reader. Where several fail, the first of them in
+/// order is reported.
+Pictures read_files(const std::vector<LabelledFile>& files, int size,
+                    const std::vector<std::unique_ptr<PictureReader>>& readers) {
   Pictures pictures{static_cast<std::int64_t>(files.size()), size, size, 3, {}, {}};
   const auto each = static_cast<std::size_t>(pictures.bytes_each());
   if (files.size() > kMostBytes / each) {
@@ -154,12 +165,10 @@ Pictures read_files(const std::vector<LabelledFile>& files, int size) {
   std::mutex mutex;
   std::size_t failed = files.size();
   std::exception_ptr failure;
-  const auto work = [&] {
+  const auto work = [&](PictureReader& reader) {
     for (std::size_t i = next++; i < files.size(); i = next++) {
       try {
-        const RgbPicture picture = read_picture(files[i].path);
-        resample_square(picture.pixels, picture.width, picture.height, 3, size,
-                        std::span(pictures.pixels).subspan(i * each, each));
+        reader.read_square(files[i].path, size, std::span(pictures.pixels).subspan(i * each, each));
       } catch (...) {
         const std::scoped_lock lock(mutex);
         next = files.size();
@@ -170,9 +179,8 @@ Pictures read_files(const std::vector<LabelledFile>& files, int size) {
   };
   {
     std::vector<std::jthread> helpers;
-    const unsigned cores = std::min(std::max(1u, std::thread::hardware_concurrency()), 32u);
-    for (unsigned i = 1; i < cores; ++i) helpers.emplace_back(work);
-    work();
+    for (std::size_t i = 1; i < readers.size(); ++i) helpers.emplace_back(work, std::ref(*readers[i]));
+    work(*readers.front());
   }
   if (failure) std::rethrow_exception(failure);
   return pictures;
@@ -266,8 +274,9 @@ Dataset read_picture_folder(const fs::path& folder, int size, double test_share)
                                       passed_over.count == 1 ? "entry that is" : "entries that are",
                                       passed_over.count == 1 ? "" : "first ", passed_over.first.string()));
   }
-  set.train = read_files(halves.train, size);
-  set.test = read_files(halves.test, size);
+  const auto readers = make_readers(halves.train.size() + halves.test.size());
+  set.train = read_files(halves.train, size, readers);
+  set.test = read_files(halves.test, size, readers);
   set.normalisation = measure_normalisation(set.train);
   set.content_hash = content_hash_of(set.train, set.test);
   return set;

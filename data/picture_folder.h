@@ -19,7 +19,7 @@ bool holds_picture_folders(const std::filesystem::path& folder);
 ///   CLASS/FILE: `test_share` of each class (rounded, one at least) become the test set, drawn so that the
 ///   same files give the same halves
 /// Classes are the names of their folders in byte order, pictures follow in byte order of their file names,
-/// as (size, size, 3), made by read_picture() and resample_square(). Links are followed. Names that begin
+/// as (size, size, 3), made by PictureReader in child processes. Links are followed. Names that begin
 /// with a dot are passed over; what else is no picture by its name is passed over and counted in `notices`.
 /// Normalised by what measure_normalisation() finds in the training half. Errors:
 ///   data   one line: no or one class, a class without pictures, train/ without test/, a test class that is

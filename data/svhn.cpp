@@ -69,6 +69,9 @@ void append_file(const fs::path& path, Pictures& pictures) {
 }  // namespace
 
 std::optional<std::string> svhn_set_in(const fs::path& folder) {
+  // A folder that is named after the smaller set is that set, also where somebody put the extra file there.
+  const fs::path own_name = folder.has_filename() ? folder.filename() : folder.parent_path().filename();
+  if (own_name == "svhn" && file_exists(folder / published_set("svhn")->files.back().name)) return "svhn";
   for (const char* name : {"svhn-extra", "svhn"}) {
     if (file_exists(folder / published_set(name)->files.back().name)) return name;
   }

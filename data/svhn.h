@@ -9,7 +9,8 @@
 namespace zeroth {
 
 /// Which set the files directly in a folder belong to: "svhn-extra" where extra_32x32.mat is among them,
-/// "svhn" where train_32x32.mat or test_32x32.mat is; nothing where there is none of them.
+/// unless the folder is named svhn; "svhn" where train_32x32.mat or test_32x32.mat is; nothing where there is
+/// none of them.
 std::optional<std::string> svhn_set_in(const std::filesystem::path& folder);
 
 /// Reads the cropped digits of the Street View House Numbers ("format 2",

@@ -1,20 +1,18 @@
 #include "data/unpack.h"
 
 #include <fmt/format.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 
+#include "data/inflater.h"
 #include "kernels/core/error.h"
 
 namespace zeroth {
 
 namespace {
 
-constexpr std::uint64_t kMostExpansion = 1032;
-constexpr std::size_t kMostAtOnce = std::numeric_limits<uInt>::max();
+constexpr std::size_t kPiece = std::size_t{1} << 22;  // of one answer of the child
 
 }  // namespace
 
@@ -22,69 +20,51 @@ Packing packing_of(std::span<const std::uint8_t> bytes) {
   return bytes.size() >= 2 && bytes[0] == 0x1f && bytes[1] == 0x8b ? Packing::gzip : Packing::none;
 }
 
-struct Unpacker::State {
-  std::filesystem::path path;
-  std::span<const std::uint8_t> bytes;
-  Packing packing = Packing::none;
-  z_stream stream{};
-  bool ended = false;
-  std::size_t taken = 0;  // of bytes that are not packed
-
-  ~State() {
-    if (packing != Packing::none) inflateEnd(&stream);
-  }
-  [[noreturn]] void fail_damaged(const char* reason) const {
-    fail(ErrorKind::data, fmt::format("{} is truncated or damaged: {}", path.string(), reason));
-  }
-};
-
 Unpacker::Unpacker(std::filesystem::path path, std::span<const std::uint8_t> bytes, Packing packing)
-    : state_(std::make_unique<State>()) {
-  State& s = *state_;
-  s.path = std::move(path);
-  s.bytes = bytes;
+    : path_(std::move(path)), bytes_(bytes) {
   if (packing == Packing::none) return;
-  if (bytes.size() > kMostAtOnce) s.fail_damaged("too many packed bytes");
-  if (inflateInit2(&s.stream, packing == Packing::gzip ? 16 + MAX_WBITS : MAX_WBITS) != Z_OK) {
-    fail(ErrorKind::runtime, "zlib could not be started");
-  }
-  s.packing = packing;
-  s.stream.next_in = const_cast<Bytef*>(bytes.data());
-  s.stream.avail_in = static_cast<uInt>(bytes.size());
+  auto inflater = std::make_shared<std::unique_ptr<Inflater>>();  // the child's, made at the first question
+  child_ = std::make_unique<ChildProcess>([=, path = path_](std::span<const std::uint8_t> question) {
+    std::uint64_t count = 0;
+    std::memcpy(&count, question.data(), sizeof count);
+    if (*inflater == nullptr) *inflater = std::make_unique<Inflater>(path, bytes, packing);
+    ChildProcess::Bytes answer(count);
+    answer.resize((*inflater)->read(answer));
+    return answer;
+  });
 }
 
-Unpacker::~Unpacker() = default;
-
 std::uint64_t Unpacker::most_bytes() const {
-  return state_->bytes.size() * (state_->packing == Packing::none ? 1 : kMostExpansion);
+  return bytes_.size() * (child_ == nullptr ? 1 : kMostExpansion);
+}
+
+std::size_t Unpacker::read_packed(std::span<std::uint8_t> bytes) {
+  std::size_t done = 0;
+  while (done < bytes.size()) {
+    const std::uint64_t wanted = std::min(bytes.size() - done, kPiece);
+    std::array<std::uint8_t, sizeof wanted> question;
+    std::memcpy(question.data(), &wanted, sizeof wanted);
+    const ChildProcess::Bytes piece = child_->ask(question);
+    if (piece.size() > wanted) throw ChildFailed("answered more than it was asked for");
+    std::copy(piece.begin(), piece.end(), bytes.begin() + static_cast<std::ptrdiff_t>(done));
+    done += piece.size();
+    if (piece.size() < wanted) break;
+  }
+  return done;
 }
 
 std::size_t Unpacker::read(std::span<std::uint8_t> bytes) {
-  State& s = *state_;
-  if (s.packing == Packing::none) {
-    const std::size_t count = std::min(bytes.size(), s.bytes.size() - s.taken);
-    std::copy_n(s.bytes.begin() + static_cast<std::ptrdiff_t>(s.taken), count, bytes.begin());
-    s.taken += count;
-    return count;
-  }
-  std::size_t done = 0;
-  while (done < bytes.size() && !s.ended) {
-    const std::size_t piece = std::min(bytes.size() - done, kMostAtOnce);
-    s.stream.next_out = bytes.data() + done;
-    s.stream.avail_out = static_cast<uInt>(piece);
-    const int status = inflate(&s.stream, Z_NO_FLUSH);
-    done += piece - s.stream.avail_out;
-    if (status == Z_STREAM_END) {
-      s.ended = true;
-      if (s.stream.avail_in != 0) s.fail_damaged("something follows the packed bytes");
-    } else if (status == Z_BUF_ERROR ||
-               (status == Z_OK && s.stream.avail_in == 0 && s.stream.avail_out != 0)) {
-      s.fail_damaged("the packed bytes end early");
-    } else if (status != Z_OK) {
-      s.fail_damaged(s.stream.msg == nullptr ? "not packed bytes" : s.stream.msg);
+  if (child_ != nullptr) {
+    try {
+      return read_packed(bytes);
+    } catch (const ChildFailed& failure) {
+      fail(ErrorKind::data, fmt::format("{} cannot be unpacked: zlib {}", path_.string(), failure.what()));
     }
   }
-  return done;
+  const std::size_t count = std::min(bytes.size(), bytes_.size() - taken_);
+  std::copy_n(bytes_.begin() + static_cast<std::ptrdiff_t>(taken_), count, bytes.begin());
+  taken_ += count;
+  return count;
 }
 
 bool Unpacker::at_end() {

@@ -10,6 +10,7 @@
 #include "data/digest.h"
 #include "data/files.h"
 #include "data/lookup.h"
+#include "data/manifest.h"
 #include "data/published.h"
 #include "kernels/core/error.h"
 
@@ -76,6 +77,7 @@ std::string VerifyReport::summary() const {
     checksums =
         fmt::format("not the official files ({} of {} have the published checksum)", same, files.size());
   }
+  if (listed) checksums += fmt::format("; unchanged since {} was written", kManifestName);
   return fmt::format("{} in {}: {} training pictures ({}), {} test pictures ({}); {}", name, folder.string(),
                      total(train_per_class), describe(train_per_class), total(test_per_class),
                      describe(test_per_class), checksums);
@@ -85,8 +87,9 @@ VerifyReport verify_dataset(const std::string& name_or_folder) {
   const DatasetLocation location = find_dataset(name_or_folder);
   require(!location.folder.empty(),
           "the generated set has no files to verify; give the folder of one on disk");
-  const Dataset set = load_dataset(location);
   VerifyReport report;
+  report.listed = check_manifest(location.folder);
+  const Dataset set = load_dataset(location);
   report.name = set.name;
   report.folder = set.folder;
   report.origin = set.origin;

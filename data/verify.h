@@ -22,6 +22,7 @@ struct VerifyReport {
   std::filesystem::path folder;
   DataOrigin origin = DataOrigin::unofficial;
   std::vector<VerifiedFile> files;
+  bool listed = false;  ///< every file in the folder's list of checksums (manifest.h) is as it was written
   std::vector<std::string> class_names;
   std::vector<std::string> notices;                           ///< what was passed over
   std::vector<std::int64_t> train_per_class, test_per_class;  // (classes)
@@ -32,8 +33,9 @@ struct VerifyReport {
   std::string summary() const;
 };
 
-/// Reads a whole set and reports what it holds. `name_or_folder` as for find_dataset(). Errors: as
-/// find_dataset() and load_dataset(); usage, for "generated" by name, which has no files.
+/// Holds a set against the list of checksums in its folder, where there is one, then reads the whole set and
+/// reports what it holds. `name_or_folder` as for find_dataset(). Errors: as find_dataset(), check_manifest()
+/// and load_dataset(); usage, for "generated" by name, which has no files.
 VerifyReport verify_dataset(const std::string& name_or_folder);
 
 }  // namespace zeroth

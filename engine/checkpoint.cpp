@@ -21,7 +21,13 @@ void add_text(Crc32& crc, std::string_view text) {
   crc.add(std::as_bytes(std::span("", 1)));
 }
 
-std::string checksum_of(std::span<const SafetensorsEntry> tensors, const SafetensorsMetadata& metadata) {
+std::string digits(const Crc32& crc) {
+  return fmt::format("{:08x}", crc.value());
+}
+
+/// Of the header, and with `contents` of the tensors' bytes, too.
+std::string checksum_of(std::span<const SafetensorsEntry> tensors, const SafetensorsMetadata& metadata,
+                        bool contents) {
   Crc32 crc;
   for (const auto& [key, value] : metadata) {
     if (key == kChecksum) continue;
@@ -35,9 +41,32 @@ std::string checksum_of(std::span<const SafetensorsEntry> tensors, const Safeten
     add_text(crc, tensor->name);
     add_text(crc, name_of(tensor->dtype));
     add_text(crc, tensor->shape.to_string());
-    crc.add(tensor->bytes);
+    if (contents) crc.add(tensor->bytes);
   }
-  return fmt::format("{:08x}", crc.value());
+  return digits(crc);
+}
+
+std::string checksum_of(const SafetensorsEntry& tensor) {
+  Crc32 crc;
+  crc.add(tensor.bytes);
+  return digits(crc);
+}
+
+/// The metadata key of a tensor's checksum.
+std::string checksum_key(const SafetensorsEntry& tensor) {
+  return fmt::format("{}:{}", kChecksum, tensor.name);
+}
+
+/// Holds what is in a file against the checksum under a key of its metadata.
+void compare(const SafetensorsFile& file, const std::string& key, const std::string& what,
+             const std::string& actual) {
+  const auto stored = file.metadata().find(key);
+  if (stored == file.metadata().end())
+    fail(ErrorKind::data, fmt::format("{} is damaged: it has no '{}'", file.path().string(), key));
+  if (stored->second != actual)
+    fail(ErrorKind::data, fmt::format("{} is damaged: {} the checksum {}, not the '{}' {} that was written; "
+                                      "take another checkpoint",
+                                      file.path().string(), what, actual, key, stored->second));
 }
 
 /// Parameters, state and moments are f32, or f64 in checks; other tensors hold no numbers that diverge.
@@ -69,20 +98,18 @@ void save_tensors(Context& context, const std::filesystem::path& path, std::span
            fmt::format("'{}' is no longer finite: nothing saved to {}", tensor.name, path.string()));
   }
   SafetensorsMetadata all = metadata;
-  all[kChecksum] = checksum_of(entries, metadata);
+  for (const SafetensorsEntry& entry : entries) all[checksum_key(entry)] = checksum_of(entry);
+  all[kChecksum] = checksum_of(entries, all, false);
   write_safetensors(path, entries, all);
 }
 
-void check_contents(const SafetensorsFile& file) {
-  const auto stored = file.metadata().find(kChecksum);
-  if (stored == file.metadata().end())
-    fail(ErrorKind::data, fmt::format("{} is damaged: it has no '{}'", file.path().string(), kChecksum));
-  const std::string actual = checksum_of(file.tensors(), file.metadata());
-  if (stored->second != actual)
-    fail(ErrorKind::data,
-         fmt::format("{} is damaged: its contents have the checksum {}, not the '{}' {} they "
-                     "were written with; take another checkpoint",
-                     file.path().string(), actual, kChecksum, stored->second));
+void check_contents(const SafetensorsFile& file, Checksums checksums) {
+  const bool whole = checksums == Checksums::whole;
+  compare(file, kChecksum, whole ? "its contents have" : "its header has",
+          checksum_of(file.tensors(), file.metadata(), whole));
+  if (whole) return;
+  for (const SafetensorsEntry& tensor : file.tensors())
+    compare(file, checksum_key(tensor), fmt::format("tensor '{}' has", tensor.name), checksum_of(tensor));
 }
 
 void fill_tensors(Context& context, const SafetensorsFile& file, std::span<const NamedTensor> tensors) {
@@ -102,13 +129,22 @@ void fill_tensors(Context& context, const SafetensorsFile& file, std::span<const
   }
 }
 
-void load_weights(Context& context, const SafetensorsFile& file, Network& network) {
+void load_weights(Context& context, const SafetensorsFile& file, Network& network,
+                  const std::string& prefix) {
   ParameterStore& store = network.store();
   std::vector<NamedTensor> all;
-  for (const Parameter& parameter : store.parameters()) all.push_back({parameter.name, parameter.value});
-  for (const StateTensor& tensor : store.state()) all.push_back({tensor.name, tensor.value});
+  for (const Parameter& parameter : store.parameters())
+    all.push_back({prefix + parameter.name, parameter.value});
+  for (const StateTensor& tensor : store.state()) all.push_back({prefix + tensor.name, tensor.value});
   fill_tensors(context, file, all);
   store.refresh_working_values(context);
+}
+
+std::string averages_in(const SafetensorsFile& file, const Network& network) {
+  const std::string& first = network.store().parameters().front().name;
+  for (const char* prefix : {kEmaName, kLookaheadName})
+    if (file.find(prefix + first) != nullptr) return prefix;
+  return "";
 }
 
 }  // namespace zeroth

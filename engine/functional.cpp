@@ -2,9 +2,11 @@
 
 #include "kernels/avg_pool/avg_pool.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/gelu/gelu.h"
 #include "kernels/linear/linear.h"
 #include "kernels/max_pool/max_pool.h"
 #include "kernels/relu/relu.h"
+#include "kernels/scale/scale.h"
 #include "kernels/shortcut_a/shortcut_a.h"
 #include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
 
@@ -119,6 +121,34 @@ struct ReluNode {
   }
 };
 
+struct GeluNode {
+  Tensor x;
+  int x_slot, y_slot;
+
+  void backward(Tape& tape) {
+    const Tensor dy = tape.take_gradient(y_slot);
+    if (!dy.defined()) return;
+    const bool in_place = tape.can_adopt(x_slot);
+    const auto dx = in_place ? Tape::Target{dy, GradMode::overwrite} : tape.target(x_slot);
+    gelu_backward(tape.context(), dy, x, dx.view, dx.mode);
+    if (in_place) tape.adopt(x_slot, dy);
+  }
+};
+
+struct ScaleNode {
+  double factor;
+  int x_slot, y_slot;
+
+  void backward(Tape& tape) {
+    const Tensor dy = tape.take_gradient(y_slot);
+    if (!dy.defined()) return;
+    const bool in_place = tape.can_adopt(x_slot);
+    const auto dx = in_place ? Tape::Target{dy, GradMode::overwrite} : tape.target(x_slot);
+    scale_backward(tape.context(), factor, dy, dx.view, dx.mode);
+    if (in_place) tape.adopt(x_slot, dy);
+  }
+};
+
 struct ResidualNode {
   ResidualParams params;
   Tensor f, y, alpha;
@@ -196,6 +226,7 @@ struct MaxPoolNode {
 struct SoftmaxCrossEntropyNode {
   SoftmaxCrossEntropyParams params;
   Tensor logits, labels;
+  MixedLabels others;
   int logits_slot, loss_slot;
 
   void backward(Tape& tape) {
@@ -203,9 +234,19 @@ struct SoftmaxCrossEntropyNode {
     if (!dloss.defined()) return;
     if (const auto dlogits = tape.target(logits_slot); dlogits.mode != GradMode::skip)
       softmax_cross_entropy_backward(tape.context(), params, logits, labels, dloss, dlogits.view,
-                                     dlogits.mode);
+                                     dlogits.mode, {others.labels, others.share});
   }
 };
+
+BatchNormParams batch_norm_params(const Tape& tape, const Shape& x, const BatchNormOptions& options,
+                                  DType dtype) {
+  return {.rows = x[0] * x[1] * x[2],
+          .channels = x[3],
+          .eps = options.eps,
+          .momentum = options.momentum,
+          .dtype = dtype,
+          .group = tape.training() ? tape.batch_norm_group() : nullptr};
+}
 
 }  // namespace
 
@@ -228,8 +269,7 @@ Variable batch_norm(Tape& tape, const Variable& x, const Variable& gamma, const 
                     const Tensor& running_mean, const Tensor& running_var, BatchNormOptions options) {
   require_rank(x, 4, "batch_norm: x has four dimensions (N, H, W, C)");
   const Shape& shape = x.value.shape();
-  const BatchNormParams params{shape[0] * shape[1] * shape[2], shape[3], options.eps, options.momentum,
-                               x.value.dtype()};
+  const BatchNormParams params = batch_norm_params(tape, shape, options, x.value.dtype());
   Context& context = tape.context();
   const Workspace workspace = context.scratch(batch_norm_workspace(context, params));
   Tensor y = Tensor::empty(context, shape, params.dtype);
@@ -254,8 +294,7 @@ Variable batch_norm_act(Tape& tape, Epilogue epilogue, const Variable& x, const 
                         const Variable& shortcut, const Variable& alpha, BatchNormOptions options) {
   require_rank(x, 4, "batch_norm_act: x has four dimensions (N, H, W, C)");
   const Shape& shape = x.value.shape();
-  const BatchNormActParams params{
-      {shape[0] * shape[1] * shape[2], shape[3], options.eps, options.momentum, x.value.dtype()}, epilogue};
+  const BatchNormActParams params{batch_norm_params(tape, shape, options, x.value.dtype()), epilogue};
   Context& context = tape.context();
   const Workspace workspace = context.scratch(batch_norm_act_workspace(context, params));
   Tensor y = Tensor::empty(context, shape, params.dtype);
@@ -286,6 +325,20 @@ Variable relu(Tape& tape, const Variable& x) {
   Variable y = tape.result(Tensor::empty(tape.context(), x.value.shape(), x.value.dtype()), x.slot >= 0);
   relu_forward(tape.context(), x.value, y.value);
   if (y.slot >= 0) tape.record(ReluNode{y.value, x.slot, y.slot});
+  return y;
+}
+
+Variable gelu(Tape& tape, const Variable& x) {
+  Variable y = tape.result(Tensor::empty(tape.context(), x.value.shape(), x.value.dtype()), x.slot >= 0);
+  gelu_forward(tape.context(), x.value, y.value);
+  if (y.slot >= 0) tape.record(GeluNode{x.value, x.slot, y.slot});
+  return y;
+}
+
+Variable scale(Tape& tape, const Variable& x, double factor) {
+  Variable y = tape.result(Tensor::empty(tape.context(), x.value.shape(), x.value.dtype()), x.slot >= 0);
+  scale_forward(tape.context(), factor, x.value, y.value);
+  if (y.slot >= 0) tape.record(ScaleNode{factor, x.slot, y.slot});
   return y;
 }
 
@@ -351,7 +404,7 @@ Variable max_pool(Tape& tape, const Variable& x, std::int64_t window, std::int64
 }
 
 Loss softmax_cross_entropy(Tape& tape, const Variable& logits, const Tensor& labels, double smoothing,
-                           const Tensor& metrics) {
+                           const Tensor& metrics, const MixedLabels& others) {
   require_rank(logits, 2, "softmax_cross_entropy: logits have two dimensions (N, K)");
   const SoftmaxCrossEntropyParams params{logits.value.shape()[0], logits.value.shape()[1], smoothing,
                                          logits.value.dtype()};
@@ -360,9 +413,9 @@ Loss softmax_cross_entropy(Tape& tape, const Variable& logits, const Tensor& lab
   Loss result{tape.result(Tensor::empty(context, {1}, dtype), logits.slot >= 0),
               Tensor::empty(context, {params.n}, dtype), Tensor::empty(context, {params.n}, DType::i32)};
   softmax_cross_entropy_forward(context, params, logits.value, labels, result.loss.value, result.row_losses,
-                                result.predictions, metrics);
+                                result.predictions, metrics, {others.labels, others.share});
   if (result.loss.slot >= 0)
-    tape.record(SoftmaxCrossEntropyNode{params, logits.value, labels, logits.slot, result.loss.slot});
+    tape.record(SoftmaxCrossEntropyNode{params, logits.value, labels, others, logits.slot, result.loss.slot});
   return result;
 }
 

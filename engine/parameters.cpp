@@ -18,6 +18,8 @@ const char* name_of(ParameterGroup group) {
       return "norm";
     case ParameterGroup::alpha:
       return "alpha";
+    case ParameterGroup::hidden:
+      return "hidden";
   }
   return "?";
 }
@@ -47,6 +49,17 @@ void draw_four(const Initialisation& how, const PhiloxWords& draw, double* value
   }
 }
 
+/// The first filters of (K, R, S, C) become 1 at the middle of one channel, and 0 elsewhere.
+template <class T>
+void set_identity(const Shape& filters, T* values) {
+  require(filters.rank() == 4, "the identity is for filters");
+  const std::int64_t r = filters[1], s = filters[2], c = filters[3];
+  for (std::int64_t k = 0; k < std::min(filters[0], c); ++k) {
+    std::fill_n(values + k * r * s * c, r * s * c, T{0});
+    values[((k * r + r / 2) * s + s / 2) * c + k] = T{1};
+  }
+}
+
 template <class T>
 void initialise(const Parameter& parameter, std::uint64_t seed, std::uint32_t index, T* values) {
   const std::int64_t count = parameter.shape.elements();
@@ -61,6 +74,7 @@ void initialise(const Parameter& parameter, std::uint64_t seed, std::uint32_t in
     for (std::int64_t j = 0; j < std::min<std::int64_t>(4, count - i); ++j)
       values[i + j] = static_cast<T>(four[j]);
   }
+  if (parameter.initialisation.kind == Initialisation::Kind::identity) set_identity(parameter.shape, values);
 }
 
 }  // namespace
@@ -68,7 +82,8 @@ void initialise(const Parameter& parameter, std::uint64_t seed, std::uint32_t in
 Parameter& ParameterStore::add(std::string name, const Shape& shape, ParameterGroup group,
                                Initialisation initialisation) {
   require(!values_.defined(), "parameters are added before the store is materialised");
-  parameters_.push_back({std::move(name), shape, group, initialisation, flat_elements_, {}, {}, {}, {}});
+  parameters_.push_back(
+      {std::move(name), shape, group, initialisation, false, flat_elements_, {}, {}, {}, {}});
   flat_elements_ += padded(shape.elements());
   return parameters_.back();
 }
@@ -86,7 +101,7 @@ void ParameterStore::materialise(Context& context, std::uint64_t seed, DType wor
   const DType dtype = statistics_dtype(working);
   const bool mixed = working != dtype;
   const auto has_working_copy = [mixed](const Parameter& parameter) {
-    return mixed && parameter.group == ParameterGroup::weight;
+    return mixed && is_weight(parameter.group);
   };
   dispatch_reference(dtype, [&]<class T>(TypeTag<T>) {
     std::vector<T> values(static_cast<std::size_t>(flat_elements_)),
@@ -97,8 +112,9 @@ void ParameterStore::materialise(Context& context, std::uint64_t seed, DType wor
       initialise(parameter, seed, index++, values.data() + parameter.offset);
       std::fill_n(groups.begin() + parameter.offset / kParameterSegment,
                   padded(parameter.shape.elements()) / kParameterSegment,
-                  static_cast<std::uint8_t>(static_cast<int>(parameter.group) |
-                                            (has_working_copy(parameter) ? kWorkingSegment : 0)));
+                  static_cast<std::uint8_t>(
+                      (parameter.frozen ? kParameterGroups : static_cast<int>(parameter.group)) |
+                      (has_working_copy(parameter) ? kWorkingSegment : 0)));
     }
     for (const StateTensor& tensor : state_)
       std::fill_n(state.begin() + tensor.offset, tensor.shape.elements(), static_cast<T>(tensor.initial));
@@ -137,7 +153,7 @@ void ParameterStore::refresh_working_values(Context& context) {
 
 std::int64_t ParameterStore::count() const {
   std::int64_t total = 0;
-  for (const Parameter& parameter : parameters_) total += parameter.shape.elements();
+  for (const Parameter& parameter : parameters_) total += parameter.frozen ? 0 : parameter.shape.elements();
   return total;
 }
 

@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace zeroth {
 
@@ -18,6 +20,8 @@ struct StepRecord {
   std::optional<double> gradient_norm;        ///< of the last step with finite gradients, before clipping
   std::optional<double> loss_scale;           ///< of the next step
   std::optional<std::int64_t> skipped_steps;  ///< in all
+  /// Every alpha by its name, at the end of an epoch and of a run; else empty.
+  std::vector<std::pair<std::string, double>> alphas;
 };
 
 /// Loss and error over a whole set of pictures.
@@ -44,8 +48,9 @@ struct EpochRecord {
 class RunLog {
  public:
   /// Opens the log of a run. `data` names the data set and stands in every record ("generated" too). Records
-  /// of steps after `steps_taken` are cut, as is a line that a crash left unfinished: 0 begins anew. Throws
-  /// Error(runtime) when the folder cannot be written, Error(data) when an old record cannot be read.
+  /// of steps after `steps_taken` are cut, as is a line that a crash left unfinished: 0 begins anew. A
+  /// summary.csv of before some columns gets them, empty. Throws Error(runtime) when the folder cannot be
+  /// written, Error(data) when an old record cannot be read.
   RunLog(const std::filesystem::path& folder, std::string data, std::int64_t steps_taken);
 
   /// Append. Throw Error(runtime), naming the file, when the disk is full.

@@ -45,6 +45,10 @@ void StepGuard::begin_step() {
   if (metrics_.defined()) copy(context_, metrics_, metrics_before_);
 }
 
+void StepGuard::restore_state() {
+  copy(context_, state_before_, store_.flat_state());
+}
+
 void StepGuard::judge(const FlatParams& params, const FlatParameters& parameters) {
   const std::size_t bytes = gradient_norm_workspace(context_, params);
   gradient_norm_forward(context_, params, parameters, sum_of_squares_, bad_segment_, context_.scratch(bytes));

@@ -37,6 +37,8 @@ class StepGuard {
   void watch_metrics(const Tensor& metrics);
   /// Before the forward pass: notes what a skipped step restores.
   void begin_step();
+  /// Sets the network's state back to what begin_step() noted.
+  void restore_state();
   /// After the backward pass, which began with loss_scale(): decides about the step.
   void judge(const FlatParams& params, const FlatParameters& parameters);
 
@@ -52,6 +54,7 @@ class StepGuard {
 
   /// What a checkpoint holds of it.
   const Tensor& counters() const { return counters_; }
+  const Tensor& report() const { return report_; }
   /// After those tensors have been filled, or not, because the checkpoint is older than they are: then all
   /// `steps` steps count as updates.
   void resume_at(std::int64_t steps);

@@ -38,7 +38,13 @@ Variable Tape::parameter(Parameter& parameter) {
 
 Variable Tape::result(Tensor value, bool wants) {
   const int index = training() && wants ? add_slot({value.shape(), value.dtype(), {}, false, false}) : -1;
+  if (keeps_results_) results_.push_back({value});
   return {std::move(value), index};
+}
+
+void Tape::note_parameter(int parameter_slot) {
+  for (const auto& [parameter, slot] : parameter_slots_)
+    if (slot == parameter_slot) results_.back().parameter = parameter;
 }
 
 void Tape::backward(const Variable& output, Tensor seed) {

@@ -7,6 +7,7 @@
 
 #include "engine/parameters.h"
 #include "engine/tensor.h"
+#include "kernels/batch_norm/rank_group.h"
 
 namespace zeroth {
 
@@ -34,6 +35,10 @@ class Tape {
   Context& context() { return context_; }
   /// Training mode normalises by the batch's statistics and records; inference mode does neither.
   bool training() const { return mode_ == Mode::training; }
+  /// Ranks over whose parts of the batch batch norm takes its statistics; nullptr, as at first: this one
+  /// alone. The group outlives the tape.
+  void set_batch_norm_group(const RankGroup* group) { batch_norm_group_ = group; }
+  const RankGroup* batch_norm_group() const { return batch_norm_group_; }
 
   /// A leaf without gradient, such as a batch of pictures.
   Variable constant(Tensor value) { return {std::move(value), -1}; }
@@ -47,8 +52,18 @@ class Tape {
   template <class Node>
   void record(Node node) {
     static_assert(requires(Node & n, Tape & tape) { n.backward(tape); });
+    if (keeps_results_) note_parameter(parameter_slot_of(node));
     nodes_.push_back(std::make_unique<NodeOf<Node>>(std::move(node)));
   }
+
+  /// What an operation made, and the parameter by which it is known, if it has one.
+  struct Result {
+    Tensor value;
+    const Parameter* parameter = nullptr;
+  };
+  /// For finding faults: keeps the results of a forward pass, in the order in which they were made.
+  void keep_results() { keeps_results_ = true; }
+  const std::vector<Result>& results() const { return results_; }
 
   /// Runs every node backwards, starting from the gradient `seed` of `output`, whose storage may be written
   /// to. Parameters that took part and that no gradient reached end with zeros.
@@ -109,6 +124,17 @@ class Tape {
     std::vector<Tensor> reads;
   };
 
+  /// The slot of the parameter that an operation is known by, or -1.
+  template <class Node>
+  static int parameter_slot_of(const Node& node) {
+    if constexpr (requires { node.w_slot; })
+      return node.w_slot;
+    else if constexpr (requires { node.gamma_slot; })
+      return node.gamma_slot;
+    else
+      return -1;
+  }
+  void note_parameter(int parameter_slot);
   int add_slot(Slot slot);
   void join();
   Slot& slot(int index) { return slots_[static_cast<std::size_t>(index)]; }
@@ -116,10 +142,13 @@ class Tape {
 
   Context& context_;
   Mode mode_;
+  const RankGroup* batch_norm_group_ = nullptr;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<Slot> slots_;
   std::unordered_map<const Parameter*, int> parameter_slots_;
   Beside beside_;
+  bool keeps_results_ = false;
+  std::vector<Result> results_;
 };
 
 }  // namespace zeroth

@@ -3,11 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <optional>
 
 #include "engine/functional.h"
+#include "engine/mixup_share.h"
+#include "engine/nonfinite.h"
 #include "kernels/core/profile_range.h"
+#include "kernels/mixup/mixup.h"
 
 namespace zeroth {
 
@@ -53,11 +57,11 @@ StepMode default_step_mode(DeviceKind device) {
 
 constexpr std::int64_t kEvaluationBatch = 500;
 
-/// Calls use(x, labels) with all pictures, or those that `indices` names, a batch at a time, as a network
-/// sees them in evaluation: normalised, not augmented.
+/// Calls use(logits, labels) for all pictures, or those that `indices` names, a batch at a time, until it
+/// returns false. The network sees them in inference: normalised, not augmented but for the views.
 template <class Use>
-void for_each_batch(Context& context, const Network& network, const PictureSet& set,
-                    const TrainerConfig& config, std::span<const std::int32_t> indices, Use&& use) {
+void for_each_batch(Context& context, Network& network, const PictureSet& set, const TrainerConfig& config,
+                    std::span<const std::int32_t> indices, TestViews views, Use&& use) {
   std::vector<std::int32_t> all(indices.begin(), indices.end());
   if (indices.empty()) {
     all.resize(static_cast<std::size_t>(set.size()));
@@ -72,10 +76,20 @@ void for_each_batch(Context& context, const Network& network, const PictureSet& 
     context.upload(place, std::as_bytes(std::span<const std::int32_t>(words)));
     const AugmentParams params =
         augment_params(set, pictures, rows, config, network.store().working_dtype(), false);
-    const Tensor x = Tensor::empty(context, {rows, params.h, params.w, params.c}, params.dtype);
     const Tensor labels = Tensor::empty(context, {rows}, DType::i32);
-    augment_forward(context, params, set.pictures, set.labels, order, place, x, labels);
-    use(x, labels);
+    const auto logits_of = [&](const TestView& view) {
+      const Tensor x = Tensor::empty(context, {rows, params.h, params.w, params.c}, params.dtype);
+      augment_forward(context, view.of(params), set.pictures, set.labels, order, place, x, labels);
+      Tape tape(context, Tape::Mode::inference);
+      return network.forward(tape, tape.constant(x)).value;
+    };
+    if (views == TestViews::one) {
+      if (!use(logits_of({}), labels)) return;
+      continue;
+    }
+    MeanLogits mean;
+    for (const TestView& view : views_of(views)) mean.add(context, logits_of(view), view.weight);
+    if (!use(mean.mean(context), labels)) return;
   }
 }
 
@@ -94,57 +108,126 @@ Trainer::Trainer(Context& context, Network& network, PictureSet train, const Tra
   if (config_.pictures_per_epoch == 0) config_.pictures_per_epoch = train_.size();
   if (config.batch_size > 0) steps_per_epoch_ = config_.pictures_per_epoch / config.batch_size;
   if (steps_per_epoch_ == 0)
-    fail(ErrorKind::usage, fmt::format("a batch of {} pictures cannot be drawn from the {} of an epoch",
-                                       config.batch_size, config_.pictures_per_epoch));
+    fail(ErrorKind::usage,
+         fmt::format("a batch of {} pictures cannot be drawn from the {} of an epoch; take a --batch-size of "
+                     "at most {}",
+                     config.batch_size, config_.pictures_per_epoch, config_.pictures_per_epoch));
   order_on_device_ = Tensor::empty(context, {config_.pictures_per_epoch}, DType::i32);
   labels_ = Tensor::empty(context, {config.batch_size}, DType::i32);
   batch_ = optimizer_.inputs().add({4}, DType::i32);
+  if (config.mixup > 0.0) {
+    other_labels_ = Tensor::empty(context, {config.batch_size}, DType::i32);
+    share_ = optimizer_.inputs().add({1}, network.store().flat_values().dtype());
+  }
   metrics_ = Tensor::zeros(context, {3}, DType::f64);
   optimizer_.guard().watch_metrics(metrics_);
+  StepInputs& inputs = optimizer_.inputs();
+  if (config.lookahead.every > 0)
+    lookahead_.emplace(context, network.store(), inputs,
+                       AverageConfig{kLookaheadName, config.lookahead.every, false, true});
+  if (config.ema_decay)
+    ema_.emplace(context, network.store(), inputs, AverageConfig{kEmaName, 1, true, false});
+}
+
+void Trainer::upload_order(std::int64_t epoch) {
+  if (order_epoch_ == epoch) return;
+  const std::vector<std::int32_t> order = order_(static_cast<std::uint32_t>(epoch));
+  require(static_cast<std::int64_t>(order.size()) == config_.pictures_per_epoch,
+          "an epoch's order has pictures_per_epoch indices");
+  order_on_device_.copy_from(context_, std::as_bytes(std::span(order)));
+  order_epoch_ = epoch;
+}
+
+/// Which pictures step `step`, from 0 on, takes, and how they are mixed.
+void Trainer::set_batch(std::int64_t step) {
+  const std::int64_t epoch = step / steps_per_epoch_;
+  upload_order(epoch);
+  const std::array<std::int32_t, 4> batch =
+      batch_words(config_.seed, epoch, step % steps_per_epoch_ * config_.batch_size);
+  optimizer_.inputs().set(batch_, std::as_bytes(std::span<const std::int32_t>(batch)));
+  if (config_.mixup > 0.0)
+    dispatch_reference(share_.dtype, [&]<class T>(TypeTag<T>) {
+      const T share = static_cast<T>(mixup_share(config_.mixup, config_.seed, step));
+      optimizer_.inputs().set(share_, std::as_bytes(std::span(&share, 1)));
+    });
 }
 
 /// Uploads what this step has of its own.
 void Trainer::begin_step() {
-  const std::int64_t current = epoch();
-  if (order_epoch_ != current) {
-    const std::vector<std::int32_t> order = order_(static_cast<std::uint32_t>(current));
-    require(static_cast<std::int64_t>(order.size()) == config_.pictures_per_epoch,
-            "an epoch's order has pictures_per_epoch indices");
-    order_on_device_.copy_from(context_, std::as_bytes(std::span(order)));
-    order_epoch_ = current;
-  }
-  const std::array<std::int32_t, 4> batch =
-      batch_words(config_.seed, current, steps_taken() % steps_per_epoch_ * config_.batch_size);
-  optimizer_.inputs().set(batch_, std::as_bytes(std::span<const std::int32_t>(batch)));
+  set_batch(steps_taken());
   std::array<GroupRates, kParameterGroups> rates = config_.rates;
   for (GroupRates& group : rates) group.learning_rate *= rate_factor();
   optimizer_.set_rates(rates);
+  set_shares();
   optimizer_.begin_step();
+}
+
+/// What averages take of the weights in this step.
+void Trainer::set_shares() {
+  if (ema_) ema_->set_share(optimizer_.inputs(), 1.0 - *config_.ema_decay);
+  if (!lookahead_) return;
+  const double steps = config_.schedule.epochs * static_cast<double>(steps_per_epoch_);
+  const double done = std::min(1.0, static_cast<double>(steps_taken() + 1) / steps);
+  lookahead_->set_share(optimizer_.inputs(),
+                        1.0 - (1.0 - config_.lookahead.alpha) * std::pow(done, config_.lookahead.power));
+}
+
+/// The batch that set_batch() chose, as the network sees it; its labels go where the trainer keeps them.
+Tensor Trainer::queue_batch() {
+  const AugmentParams params = augment_params(train_, config_.pictures_per_epoch, config_.batch_size, config_,
+                                              network_.store().working_dtype(), true);
+  Tensor x = Tensor::empty(context_, {params.n, params.h, params.w, params.c}, params.dtype);
+  augment_forward(context_, params, train_.pictures, train_.labels, order_on_device_, batch_, x, labels_);
+  if (config_.mixup > 0.0) mixup_forward(context_, x, labels_, share_, other_labels_);
+  return x;
 }
 
 /// The step itself, the same work every time.
 void Trainer::queue_step() {
   std::optional<ProfileRange> phase("augment");
-  const AugmentParams params = augment_params(train_, config_.pictures_per_epoch, config_.batch_size, config_,
-                                              network_.store().working_dtype(), true);
-  const Tensor x = Tensor::empty(context_, {params.n, params.h, params.w, params.c}, params.dtype);
-  augment_forward(context_, params, train_.pictures, train_.labels, order_on_device_, batch_, x, labels_);
-
+  const Tensor x = queue_batch();
   optimizer_.guard().begin_step();
   phase.emplace("forward");
   Tape tape(context_, Tape::Mode::training);
   const Variable logits = network_.forward(tape, tape.constant(x));
-  const Loss loss = softmax_cross_entropy(tape, logits, labels_, config_.label_smoothing, metrics_);
+  const Loss loss = softmax_cross_entropy(tape, logits, labels_, config_.label_smoothing, metrics_,
+                                          {other_labels_, share_});
   phase.emplace("backward");
   tape.backward(loss.loss, optimizer_.guard().loss_scale());
   phase.emplace("update");
   optimizer_.queue_update();
+  if (lookahead_) lookahead_->queue(optimizer_.guard());
+  if (ema_) ema_->queue(optimizer_.guard());
 }
 
 void Trainer::step() {
   const ProfileRange range("step");
   begin_step();
   repeated_.run([this] { queue_step(); });
+}
+
+Metrics Trainer::metrics() const {
+  return read_metrics(context_, metrics_);
+}
+
+std::string Trainer::find_nonfinite(std::int64_t step) {
+  set_batch(step - 1);
+  optimizer_.inputs().upload();
+  const Tensor x = queue_batch();
+  StepGuard& guard = optimizer_.guard();
+  guard.begin_step();
+  Tape tape(context_, Tape::Mode::training);
+  tape.keep_results();
+  const Variable logits = network_.forward(tape, tape.constant(x));
+  const Loss loss = softmax_cross_entropy(tape, logits, labels_, config_.label_smoothing, Tensor(),
+                                          {other_labels_, share_});
+  std::string found = nonfinite_result(context_, network_.store(), tape);
+  if (found.empty()) {
+    tape.backward(loss.loss, guard.loss_scale());
+    found = nonfinite_gradient(context_, network_.store());
+  }
+  guard.restore_state();
+  return found;
 }
 
 Metrics Trainer::take_metrics() {
@@ -154,42 +237,43 @@ Metrics Trainer::take_metrics() {
   return metrics;
 }
 
-Evaluation Trainer::evaluate(const PictureSet& set, std::span<const std::int32_t> indices) {
-  return zeroth::evaluate(context_, network_, set, config_, indices);
+Evaluation Trainer::evaluate(const PictureSet& set, std::span<const std::int32_t> indices, TestViews views,
+                             const std::function<bool()>& stop) {
+  std::optional<WeightAverage::InPlace> averaged;
+  if (config_.evaluate_averaged && (ema_ || lookahead_)) averaged.emplace(ema_ ? *ema_ : *lookahead_);
+  return zeroth::evaluate(context_, network_, set, config_, indices, views, stop);
 }
 
 Evaluation evaluate(Context& context, Network& network, const PictureSet& set, const TrainerConfig& config,
-                    std::span<const std::int32_t> indices) {
+                    std::span<const std::int32_t> indices, TestViews views,
+                    const std::function<bool()>& stop) {
   Evaluation result;
   result.class_rows.resize(static_cast<std::size_t>(set.classes));
   result.class_correct.resize(static_cast<std::size_t>(set.classes));
   const Tensor metrics = Tensor::zeros(context, {3}, DType::f64);
   const ProfileRange range("evaluation");
-  for_each_batch(context, network, set, config, indices, [&](const Tensor& x, const Tensor& labels) {
+  for_each_batch(context, network, set, config, indices, views, [&](Tensor logits, const Tensor& labels) {
     Tape tape(context, Tape::Mode::inference);
-    const Loss loss =
-        softmax_cross_entropy(tape, network.forward(tape, tape.constant(x)), labels, 0.0, metrics);
+    const Loss loss = softmax_cross_entropy(tape, tape.constant(std::move(logits)), labels, 0.0, metrics);
     const auto truth = labels.to_host<std::int32_t>(context),
                guess = loss.predictions.to_host<std::int32_t>(context);
     for (std::size_t row = 0; row < truth.size(); ++row) {
       ++result.class_rows[static_cast<std::size_t>(truth[row])];
       result.class_correct[static_cast<std::size_t>(truth[row])] += truth[row] == guess[row];
     }
+    return !stop || !stop();
   });
   result.metrics = read_metrics(context, metrics);
   return result;
 }
 
 std::vector<double> predict(Context& context, Network& network, const PictureSet& set,
-                            const TrainerConfig& config) {
+                            const TrainerConfig& config, TestViews views) {
   std::vector<double> logits;
-  for_each_batch(context, network, set, config, {}, [&](const Tensor& x, const Tensor&) {
-    Tape tape(context, Tape::Mode::inference);
-    const Tensor batch = network.forward(tape, tape.constant(x)).value;
-    dispatch_storage(batch.dtype(), [&]<class T>(TypeTag<T>) {
-      for (const T value : batch.to_host<T>(context))
-        logits.push_back(static_cast<double>(to_compute(value)));
-    });
+  for_each_batch(context, network, set, config, {}, views, [&](const Tensor& batch, const Tensor&) {
+    const std::vector<double> numbers = numbers_of(context, batch);
+    logits.insert(logits.end(), numbers.begin(), numbers.end());
+    return true;
   });
   return logits;
 }
@@ -203,9 +287,24 @@ std::vector<NamedTensor> Trainer::tensors() const {
     for (const Parameter& parameter : network_.store().parameters())
       all.push_back({"optimizer." + moment.name + "." + parameter.name,
                      moment.value.range(parameter.offset, parameter.shape)});
+  for (const std::optional<WeightAverage>* average : {&lookahead_, &ema_}) {
+    if (!*average) continue;
+    const std::string prefix = (*average)->name();
+    for (const Parameter& parameter : network_.store().parameters())
+      all.push_back({prefix + parameter.name, (*average)->values().range(parameter.offset, parameter.shape)});
+    for (const StateTensor& tensor : network_.store().state())
+      all.push_back({prefix + tensor.name, (*average)->state().range(tensor.offset, tensor.shape)});
+  }
   all.push_back({"guard.loss_scale", optimizer_.guard().loss_scale()});
   all.push_back({"guard.counters", optimizer_.guard().counters()});
+  all.push_back({"guard.report", optimizer_.guard().report()});
+  all.push_back({"metrics", metrics_});
   return all;
+}
+
+void Trainer::restart_averages() {
+  if (lookahead_) lookahead_->restart();
+  if (ema_) ema_->restart();
 }
 
 void Trainer::resume_at(std::int64_t steps) {

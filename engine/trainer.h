@@ -10,6 +10,8 @@
 #include "engine/optimizer.h"
 #include "engine/repeated_step.h"
 #include "engine/schedule.h"
+#include "engine/test_views.h"
+#include "engine/weight_average.h"
 #include "kernels/augment/augment.h"
 
 namespace zeroth {
@@ -23,13 +25,26 @@ struct PictureSet {
   std::int64_t size() const { return pictures.shape()[0]; }
 };
 
+/// Lookahead (Zhang et al., 2019): every `every` updates the slow weights move a share of the way to the fast
+/// ones, which begin anew from there. At the share s of the training's steps the share is
+/// 1 - (1 - alpha) s^power: alpha itself with power 0, as published; airbench94's begins near 1 and ends at
+/// alpha, with power 3.
+struct LookaheadConfig {
+  std::int64_t every = 0;  ///< 0: none
+  double alpha = 0.5, power = 0.0;
+};
+
 struct TrainerConfig {
   std::int64_t batch_size = 128;
   std::int64_t pictures_per_epoch = 0;  ///< how many indices an epoch's order has; 0: as many as the set
   OptimizerConfig optimizer;
   std::array<GroupRates, kParameterGroups> rates;  ///< before the schedule's factor
   Schedule schedule;
+  LookaheadConfig lookahead;
+  std::optional<double> ema_decay;  ///< of the weights' moving average, beside the training; warmed up
+  bool evaluate_averaged = true;    ///< where there is an average: evaluate() takes it, not the weights
   double label_smoothing = 0.0;
+  double mixup = 0.0;  ///< alpha of the Beta distribution of shares (mixup_share.h); 0: off
   Augmentation augmentation;
   std::array<double, 4> mean{}, std{1, 1, 1, 1};  ///< of each picture channel, in units of [0, 1]
   std::uint64_t seed = 0;
@@ -90,25 +105,42 @@ class Trainer {
   void set_rate_scale(double scale) { rate_scale_ = scale; }
   const TrainerConfig& config() const { return config_; }
 
-  /// Loss and errors of the training batches since the last call. Waits for the stream.
+  /// Loss and errors of the training batches since they were last taken. Waits for the stream. The bits of a
+  /// sum depend on where it began: who only looks does not take.
+  Metrics metrics() const;
   Metrics take_metrics();
 
   /// Inference over the pictures of a set, or over those that `indices` names; each is counted once, the last
-  /// partial batch included.
-  Evaluation evaluate(const PictureSet& set, std::span<const std::int32_t> indices = {});
+  /// partial batch included. With averaged weights, where there are any: the EMA, else Lookahead's slow ones.
+  /// `stop` is asked after every batch of 500, and ends it early, with what has been counted until then.
+  Evaluation evaluate(const PictureSet& set, std::span<const std::int32_t> indices = {},
+                      TestViews views = TestViews::one, const std::function<bool()>& stop = {});
 
   /// Gradient norm, loss scale and skipped steps: StepGuard::take_report(). Waits for the stream.
   StepReport take_report() { return optimizer_.guard().take_report(); }
 
-  /// Weights, state, moments and the guard's state: what a checkpoint holds, and with steps_taken() all that
-  /// resuming needs.
+  /// Takes the batch of a step again, with the weights there are now and without an update, and says in words
+  /// what stops being finite first: a parameter, an operation's result on the way forward, a parameter's
+  /// gradient on the way back; nothing where all is finite. After a step that the guard did not let through,
+  /// that is what happened in it. Waits for every operation.
+  std::string find_nonfinite(std::int64_t step);
+
+  /// Weights, state, moments, averages, the guard's state and the sums of metrics(): what a checkpoint holds,
+  /// and with steps_taken() all that resuming needs. Masters in mixed precision are the weights here; working
+  /// copies, schedule and random numbers follow from these and the number of steps.
   std::vector<NamedTensor> tensors() const;
   /// After the tensors have been filled from a checkpoint. Position and schedule follow from the number of
   /// steps.
   void resume_at(std::int64_t steps);
+  /// After the weights have been written by somebody else: averages begin with them.
+  void restart_averages();
 
  private:
   void begin_step();
+  void upload_order(std::int64_t epoch);
+  void set_batch(std::int64_t step);
+  void set_shares();
+  Tensor queue_batch();
   void queue_step();
 
   Context& context_;
@@ -117,20 +149,23 @@ class Trainer {
   TrainerConfig config_;
   EpochOrder order_;
   Optimizer optimizer_;
+  std::optional<WeightAverage> lookahead_, ema_;
   std::int64_t steps_per_epoch_;
   std::int64_t order_epoch_ = -1;
   double rate_scale_ = 1.0;
-  Tensor order_on_device_, labels_, metrics_;
+  Tensor order_on_device_, labels_, other_labels_, metrics_;
   TensorView batch_;       // what augment reads of the step's place, among the optimizer's inputs
+  TensorView share_;       // mixup's, likewise
   RepeatedStep repeated_;  // goes first, as its graph uses all of the above
 };
 
 /// Inference without a trainer: Trainer::evaluate. Of the configuration, only mean and std count.
 Evaluation evaluate(Context& context, Network& network, const PictureSet& set, const TrainerConfig& config,
-                    std::span<const std::int32_t> indices = {});
+                    std::span<const std::int32_t> indices = {}, TestViews views = TestViews::one,
+                    const std::function<bool()>& stop = {});
 
 /// Logits (M, classes), row by row, of every picture of a set. Of the configuration, only mean and std count.
 std::vector<double> predict(Context& context, Network& network, const PictureSet& set,
-                            const TrainerConfig& config);
+                            const TrainerConfig& config, TestViews views = TestViews::one);
 
 }  // namespace zeroth

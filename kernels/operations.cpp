@@ -10,12 +10,17 @@
 #include "kernels/batch_norm_act/batch_norm_act.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/conv2d_stats/conv2d_stats.h"
+#include "kernels/gelu/gelu.h"
 #include "kernels/gradient_norm/gradient_norm.h"
 #include "kernels/linear/linear.h"
 #include "kernels/max_pool/max_pool.h"
+#include "kernels/mixup/mixup.h"
+#include "kernels/moving_average/moving_average.h"
+#include "kernels/muon/muon.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/relu/relu.h"
 #include "kernels/residual/residual.h"
+#include "kernels/scale/scale.h"
 #include "kernels/sgd/sgd.h"
 #include "kernels/shortcut_a/shortcut_a.h"
 #include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
@@ -39,11 +44,16 @@ std::vector<RowInfo> all_rows() {
   add("avg_pool", avg_pool_rows());
   add("max_pool", max_pool_rows());
   add("softmax_cross_entropy", softmax_cross_entropy_rows());
+  add("gelu", gelu_rows());
+  add("scale", scale_rows());
   add("augment", augment_rows());
+  add("mixup", mixup_rows());
   add("gradient_norm", gradient_norm_rows());
   add("step_guard", step_guard_rows());
   add("sgd", sgd_rows());
   add("adamw", adamw_rows());
+  add("muon", muon_rows());
+  add("moving_average", moving_average_rows());
   add("reduce", reduce_rows());
   return all;
 }
@@ -83,22 +93,43 @@ void check_implementations(const Context& context) {
   }
 }
 
-void choose_deterministic_rows(Context& context) {
-  const std::vector<RowInfo> rows = all_rows();
-  for (const std::string& operation : all_operations()) {
-    const Row* first = nullptr;
-    bool all_are = true;
-    for (const RowInfo& info : rows) {
-      if (info.operation != operation || !row_serves(info.row, context.device().kind, false)) continue;
-      all_are = all_are && info.row.deterministic;
-      if (first == nullptr && info.row.deterministic) first = &info.row;
-    }
-    if (all_are) continue;
-    if (first == nullptr)
-      fail(ErrorKind::usage, fmt::format("--deterministic: {} has no deterministic row on {}", operation,
-                                         name_of(context.device().kind)));
-    context.choose_implementation(operation + "=" + first->name);
+namespace {
+
+/// "winograd+split+reference": the deterministic rows of an operation that serve the device, in the order of
+/// the table; empty where all do that serve it.
+std::string deterministic_rows(const std::string& operation, DeviceKind device) {
+  std::string names;
+  bool all_are = true;
+  for (const RowInfo& info : all_rows()) {
+    if (info.operation != operation || !row_serves(info.row, device, false)) continue;
+    all_are = all_are && info.row.deterministic;
+    if (info.row.deterministic) names += (names.empty() ? "" : "+") + std::string(info.row.name);
   }
+  if (!all_are && names.empty())
+    fail(ErrorKind::usage,
+         fmt::format("--deterministic: {} has no deterministic row on {}", operation, name_of(device)));
+  return all_are ? "" : names;
+}
+
+}  // namespace
+
+void choose_deterministic_rows(Context& context) {
+  for (const std::string& operation : all_operations())
+    if (const std::string rows = deterministic_rows(operation, context.device().kind); !rows.empty())
+      context.choose_implementation(operation + "=" + rows);
+}
+
+void refuse_other_bits(const Context& context) {
+  const DeviceKind device = context.device().kind;
+  for (const auto& [operation, chosen] : context.chosen_implementations())
+    for (const RowInfo& info : all_rows())
+      if (info.operation == operation && row_serves(info.row, device, true) && !info.row.deterministic &&
+          std::find(chosen.begin(), chosen.end(), info.row.name) != chosen.end())
+        fail(
+            ErrorKind::usage,
+            fmt::format("--deterministic: {}={} may give other bits each time, or with another number of "
+                        "threads; --impl {}={} does not",
+                        operation, info.row.name, operation, deterministic_rows(operation, info.row.device)));
 }
 
 }  // namespace zeroth

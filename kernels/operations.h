@@ -20,8 +20,11 @@ bool row_serves(const Row& row, DeviceKind kind, bool chosen_by_name);
 /// is a row of an operation on its device.
 void check_implementations(const Context& context);
 
-/// Chooses, for each operation whose table has a row for this device that is not deterministic, the first one
-/// that is. Throws Error(usage) where there is none.
+/// Chooses, for each operation whose table has a row for this device that is not deterministic, those that
+/// are. Throws Error(usage) where there is none.
 void choose_deterministic_rows(Context& context);
+
+/// Throws Error(usage), naming it, where a row was chosen that is not deterministic.
+void refuse_other_bits(const Context& context);
 
 }  // namespace zeroth

@@ -127,6 +127,7 @@ std::span<const Conv2dParams> conv2d_problems() {
       {2, 6, 9, 4, 8, 5, 1, 1, 0},     // no padding
       {4, 1, 1, 128, 20, 3, 3, 1, 1},  // one pixel: the sum over taps is split
       {3, 13, 11, 4, 4, 3, 3, 1, 1},   // the sum over pixels is split
+      {3, 1, 1, 32, 48, 3, 3, 2, 1},   // a stride wider than the picture
       {1, 2, 2, 4, 8, 3, 3, 5, 2},     // phases of the stride without pixels
       // For tensor cores, 3 x 3 with equal channels:
       {3, 4, 8, 64, 64, 3, 3, 1, 1},   // pictures side by side in a tile, and a tile that is not full

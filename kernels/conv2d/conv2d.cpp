@@ -15,7 +15,8 @@ std::span<const Conv2dRow> conv2d_rows() {
   static const Conv2dRow rows[] = {
       cudnn::conv2d_row,       cuda_native::conv2d_row,     cuda_native::conv2d_mma_row,
       simt_native::conv2d_row, simt_native::conv2d_mma_row, cpu::conv2d_winograd_row,
-      cpu::conv2d_row,         cpu::conv2d_widened_row,     reference::conv2d_row};
+      cpu::conv2d_row,         cpu::conv2d_split_row,       cpu::conv2d_widened_row,
+      reference::conv2d_row};
   return rows;
 }
 

@@ -50,7 +50,7 @@ namespace reference {
 extern const Conv2dRow conv2d_row;
 }
 namespace cpu {
-extern const Conv2dRow conv2d_winograd_row, conv2d_row, conv2d_widened_row;
+extern const Conv2dRow conv2d_winograd_row, conv2d_row, conv2d_split_row, conv2d_widened_row;
 }
 namespace simt_native {
 extern const Conv2dRow conv2d_row, conv2d_mma_row;

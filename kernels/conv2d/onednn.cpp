@@ -1,7 +1,9 @@
 // Convolution on the CPU through oneDNN, f32 and bf16 storage. Pictures stay NHWC; the filters are reordered
 // on every call into the format that the primitive asks for (with filters in a fixed plain format oneDNN
 // falls back to its reference loops), which costs far less than the convolution. Primitives are made once for
-// each problem and kept in the Context. The algorithm is the direct one: Winograd's loses accuracy.
+// each problem and kept in the Context. The algorithm is the direct one: Winograd's loses accuracy. How sums
+// are cut depends on the number of threads, and so do their last bits; split.cpp is the row where they do
+// not.
 
 #include "kernels/conv2d/onednn.h"
 
@@ -21,6 +23,7 @@ struct Problem {
   Conv2dParams params;
   Conv2dPass pass;
   GradMode mode;
+  int threads;  // that the primitive is planned for
   bool operator==(const Problem&) const = default;
 };
 
@@ -30,7 +33,8 @@ struct ProblemHash {
     std::size_t hash = 0;
     for (const std::int64_t value :
          {a.n, a.h, a.w, a.c, a.k, a.r, a.s, a.stride, a.padding, static_cast<std::int64_t>(a.dtype),
-          static_cast<std::int64_t>(problem.pass), static_cast<std::int64_t>(problem.mode)})
+          static_cast<std::int64_t>(problem.pass), static_cast<std::int64_t>(problem.mode),
+          static_cast<std::int64_t>(problem.threads)})
       hash = hash * 1099511628211u + static_cast<std::size_t>(value);
     return hash;
   }
@@ -117,9 +121,11 @@ std::unique_ptr<Plan> make_plan(const OneDnn& onednn, const Problem& problem) {
 
 const Plan& plan_for(Context& context, const Conv2dParams& params, Conv2dPass pass,
                      GradMode mode = GradMode::overwrite) {
-  std::unique_ptr<Plan>& plan = context.state<Plans>().by_problem[{params, pass, mode}];
-  if (!plan) plan = make_plan(context.state<OneDnn>(), {params, pass, mode});
-  return *plan;
+  auto& plans = context.state<Plans>().by_problem;
+  const Problem problem{params, pass, mode, omp_get_max_threads()};
+  auto found = plans.find(problem);
+  if (found == plans.end()) found = plans.emplace(problem, make_plan(context.state<OneDnn>(), problem)).first;
+  return *found->second;
 }
 
 /// to += from
@@ -133,8 +139,15 @@ void add(const void* from_data, TensorView to_view) {
   });
 }
 
-bool supports(const Conv2dParams& params, Conv2dPass) {
-  return params.n > 0 && (params.dtype == DType::f32 || (params.dtype == DType::bf16 && onednn_has_bf16()));
+/// With a stride wider than the picture oneDNN's gradient of bf16 filters takes taps that meet no pixel from
+/// scratch memory that it has not written.
+bool reads_unwritten(const Conv2dParams& params, Conv2dPass pass) {
+  return pass == Conv2dPass::backward_weight && params.dtype == DType::bf16 && params.w < params.stride;
+}
+
+bool supports(const Conv2dParams& params, Conv2dPass pass) {
+  return params.n > 0 && !reads_unwritten(params, pass) &&
+         (params.dtype == DType::f32 || (params.dtype == DType::bf16 && onednn_has_bf16()));
 }
 
 std::size_t workspace(Context& context, const Conv2dParams& params, Conv2dPass pass, GradMode mode) {
@@ -183,31 +196,44 @@ void backward_data(Context& context, const Conv2dParams& params, ConstTensorView
   });
 }
 
-void backward_weight(Context& context, const Conv2dParams& params, ConstTensorView x, ConstTensorView dy,
-                     TensorView dw, GradMode mode, Workspace workspace) {
+/// The gradient of the filters into `result`, in their dtype to overwrite, in f32 to accumulate.
+void filter_gradient(OneDnn& onednn, const Plan& plan, ConstTensorView x, ConstTensorView dy,
+                     WorkspaceCutter& cutter, void* result) {
   with_onednn_errors("conv2d backward weight", [&] {
-    OneDnn& onednn = context.state<OneDnn>();
-    const Plan& plan = plan_for(context, params, Conv2dPass::backward_weight, mode);
-    WorkspaceCutter cutter(workspace);
     memory filters = onednn.memory(plan.filters, cutter.take(plan.filters.get_size()));
     plan.primitive.execute(onednn.stream, {{DNNL_ARG_SRC, onednn.memory(plan.x, x.data)},
                                            {DNNL_ARG_DIFF_DST, onednn.memory(plan.y, dy.data)},
                                            {DNNL_ARG_DIFF_WEIGHTS, filters},
                                            {DNNL_ARG_SCRATCHPAD, scratchpad(onednn, plan, cutter)}});
-    void* result = mode == GradMode::overwrite ? dw.data : cutter.take(plan.result_bytes);
     memory plain = onednn.memory(plan.plain_filters, result);
     plan.reorder.execute(onednn.stream, filters, plain);
-    if (mode == GradMode::accumulate) add(result, dw);
   });
 }
 
+void backward_weight(Context& context, const Conv2dParams& params, ConstTensorView x, ConstTensorView dy,
+                     TensorView dw, GradMode mode, Workspace workspace) {
+  const Plan& plan = plan_for(context, params, Conv2dPass::backward_weight, mode);
+  WorkspaceCutter cutter(workspace);
+  void* result = mode == GradMode::overwrite ? dw.data : cutter.take(plan.result_bytes);
+  filter_gradient(context.state<OneDnn>(), plan, x, dy, cutter, result);
+  if (mode == GradMode::accumulate) add(result, dw);
+}
+
 }  // namespace
+
+void conv2d_onednn_filter_sums(Context& context, const Conv2dParams& params, ConstTensorView x,
+                               ConstTensorView dy, float* sums, Workspace workspace) {
+  WorkspaceCutter cutter(workspace);
+  filter_gradient(context.state<OneDnn>(),
+                  plan_for(context, params, Conv2dPass::backward_weight, GradMode::accumulate), x, dy, cutter,
+                  sums);
+}
 
 std::string conv2d_onednn_implementation(Context& context, const Conv2dParams& params, Conv2dPass pass) {
   return with_onednn_errors("conv2d", [&] { return plan_for(context, params, pass).implementation; });
 }
 
 const Conv2dRow conv2d_row{
-    {"onednn", DeviceKind::cpu, true}, supports, workspace, forward, backward_data, backward_weight};
+    {"onednn", DeviceKind::cpu, false}, supports, workspace, forward, backward_data, backward_weight};
 
 }  // namespace zeroth::cpu

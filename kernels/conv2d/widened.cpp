@@ -1,5 +1,6 @@
 // Convolution of 16-bit pictures on a CPU whose oneDNN does not compute in them: operands are widened to f32,
-// oneDNN's f32 row runs, the result is rounded. For correctness: most of the time goes into copies.
+// the f32 row of a fixed split runs, the result is rounded. For correctness: most of the time goes into
+// copies.
 
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/core/widen.h"
@@ -15,7 +16,7 @@ Conv2dParams wide(Conv2dParams params) {
 
 bool supports(const Conv2dParams& params, Conv2dPass pass) {
   return (params.dtype == DType::f16 || params.dtype == DType::bf16) &&
-         conv2d_row.supports(wide(params), pass);
+         conv2d_split_row.supports(wide(params), pass);
 }
 
 std::size_t copies(const Conv2dParams& params) {
@@ -23,7 +24,7 @@ std::size_t copies(const Conv2dParams& params) {
 }
 
 std::size_t workspace(Context& context, const Conv2dParams& params, Conv2dPass pass, GradMode mode) {
-  return copies(params) + conv2d_row.workspace(context, wide(params), pass, mode);
+  return copies(params) + conv2d_split_row.workspace(context, wide(params), pass, mode);
 }
 
 void forward(Context& context, const Conv2dParams& params, ConstTensorView x, ConstTensorView w, TensorView y,
@@ -31,7 +32,7 @@ void forward(Context& context, const Conv2dParams& params, ConstTensorView x, Co
   WorkspaceCutter cutter(workspace);
   const TensorView wide_x = widened(cutter, x), wide_w = widened(cutter, w);
   const TensorView wide_y = widened_room(cutter, y.shape);
-  conv2d_row.forward(context, wide(params), wide_x, wide_w, wide_y, rest_of(workspace, copies(params)));
+  conv2d_split_row.forward(context, wide(params), wide_x, wide_w, wide_y, rest_of(workspace, copies(params)));
   narrow(wide_y, y);
 }
 
@@ -40,8 +41,8 @@ void backward_data(Context& context, const Conv2dParams& params, ConstTensorView
   WorkspaceCutter cutter(workspace);
   const TensorView wide_dy = widened(cutter, dy), wide_w = widened(cutter, w);
   const TensorView wide_dx = widened_result(cutter, dx, mode);
-  conv2d_row.backward_data(context, wide(params), wide_dy, wide_w, wide_dx, mode,
-                           rest_of(workspace, copies(params)));
+  conv2d_split_row.backward_data(context, wide(params), wide_dy, wide_w, wide_dx, mode,
+                                 rest_of(workspace, copies(params)));
   narrow(wide_dx, dx);
 }
 
@@ -50,8 +51,8 @@ void backward_weight(Context& context, const Conv2dParams& params, ConstTensorVi
   WorkspaceCutter cutter(workspace);
   const TensorView wide_x = widened(cutter, x), wide_dy = widened(cutter, dy);
   const TensorView wide_dw = widened_result(cutter, dw, mode);
-  conv2d_row.backward_weight(context, wide(params), wide_x, wide_dy, wide_dw, mode,
-                             rest_of(workspace, copies(params)));
+  conv2d_split_row.backward_weight(context, wide(params), wide_x, wide_dy, wide_dw, mode,
+                                   rest_of(workspace, copies(params)));
   narrow(wide_dw, dw);
 }
 

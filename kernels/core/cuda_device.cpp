@@ -52,10 +52,8 @@ class CudaBackend final : public DeviceBackend {
     cudaGetLastError();  // clears the error, which is reported here
     std::size_t available = 0, total = 0;
     cudaMemGetInfo(&available, &total);
-    throw OutOfMemory(
-        fmt::format("out of memory on cuda:{}: {} bytes were asked for, {} of {} are free; a smaller "
-                    "--batch-size needs less",
-                    device_index, bytes, available, total));
+    throw OutOfMemory(fmt::format("out of memory on cuda:{}: {} bytes were asked for, {} of {} are free",
+                                  device_index, bytes, available, total));
   }
   void release(int, void* data) const noexcept override { cudaFree(data); }
   void* allocate_pinned(int device_index, std::size_t bytes) const override {
@@ -158,6 +156,13 @@ class CudaBackend final : public DeviceBackend {
 };
 
 }  // namespace
+
+std::size_t free_bytes(int device_index) {
+  device_backend().activate(device_index);
+  std::size_t available = 0, total = 0;
+  ZEROTH_CUDA_CHECK(cudaMemGetInfo(&available, &total));
+  return available;
+}
 
 const DeviceBackend& device_backend() {
   static const CudaBackend cuda;  // tried again by the next caller when it throws

@@ -16,6 +16,10 @@ std::string why_unusable(int) {
   return why_unavailable();
 }
 
+std::size_t free_bytes(int) {
+  fail(ErrorKind::device, why_unavailable());
+}
+
 const DeviceBackend& device_backend() {
   fail(ErrorKind::device, why_unavailable());
 }

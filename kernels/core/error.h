@@ -31,8 +31,25 @@ class OutOfMemory : public Error {
   explicit OutOfMemory(const std::string& message) : Error(ErrorKind::runtime, message) {}
 };
 
+namespace detail {
+/// Names that come from files may hold anything: what would end the line, or command a terminal, is spelt
+/// out.
+inline std::string one_line(const std::string& message) {
+  constexpr const char* kDigits = "0123456789abcdef";
+  std::string line;
+  for (const char letter : message) {
+    const auto byte = static_cast<unsigned char>(letter);
+    if (byte >= 0x20 && byte != 0x7f)
+      line += letter;
+    else
+      line += {'\\', 'x', kDigits[byte >> 4], kDigits[byte & 15]};
+  }
+  return line;
+}
+}  // namespace detail
+
 [[noreturn]] inline void fail(ErrorKind kind, const std::string& message) {
-  throw Error(kind, message);
+  throw Error(kind, detail::one_line(message));
 }
 
 /// Throws Error(usage) unless `condition` holds. For arguments a caller chose; the message is built by the

@@ -8,11 +8,19 @@
 
 #include "kernels/core/cuda_device.h"
 #include "kernels/core/error.h"
+#include "kernels/core/free_memory.h"
 #include "kernels/simt/stream.h"
 
 namespace zeroth {
 
 namespace {
+
+constexpr std::size_t kLarge = std::size_t{64} << 20;
+
+[[noreturn]] void fail_without_memory(std::size_t bytes, std::size_t free) {
+  throw OutOfMemory("out of memory on the host: " + std::to_string(bytes) + " bytes were asked for, " +
+                    std::to_string(free) + " are free");
+}
 
 /// The cpu: work is done when a call returns, so streams are null and copies are plain.
 class HostBackend : public DeviceBackend {
@@ -27,10 +35,14 @@ class HostBackend : public DeviceBackend {
   static void* host_memory(std::size_t bytes) {
     constexpr std::size_t kHugePage = std::size_t{2} << 20;
     const bool huge = bytes >= 2 * kHugePage;
+    // Linux promises memory that it has not, and ends the process that touches it.
+    if (bytes >= kLarge) {
+      const std::size_t free = free_host_memory();
+      if (bytes > free) fail_without_memory(bytes, free);
+    }
     const std::size_t alignment = huge ? kHugePage : 256;
     void* data = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
-    if (data == nullptr)
-      throw OutOfMemory("out of host memory: " + std::to_string(bytes) + " bytes were asked for");
+    if (data == nullptr) fail_without_memory(bytes, free_host_memory());
     if (huge) ::madvise(data, bytes, MADV_HUGEPAGE);  // a wish: where it is refused, nothing is lost
     return data;
   }

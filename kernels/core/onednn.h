@@ -1,8 +1,9 @@
 #pragma once
 
+#include <omp.h>
+
 #include <cstddef>
 #include <dnnl.hpp>
-#include <omp.h>
 #include <string>
 
 #include "kernels/core/error.h"
@@ -27,6 +28,19 @@ struct OneDnn {
   dnnl::memory memory(const dnnl::memory::desc& desc, const void* data) const {
     return {desc, engine, const_cast<void*>(data)};
   }
+};
+
+/// While one lives, this thread makes and runs primitives on one thread, itself. A primitive is planned for a
+/// number of threads, and its sums are cut accordingly: on one thread they have the same bits everywhere.
+class SingleThread {
+ public:
+  SingleThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
+  ~SingleThread() { omp_set_num_threads(before_); }
+  SingleThread(const SingleThread&) = delete;
+  SingleThread& operator=(const SingleThread&) = delete;
+
+ private:
+  int before_;
 };
 
 /// Whether oneDNN computes in bf16 on this processor.

@@ -14,7 +14,7 @@ namespace zeroth {
 struct Row {
   const char* name;  // "reference", "onednn", "cpu", "native", "cudnn"
   DeviceKind device;
-  bool deterministic;  // same inputs, same device, same thread count: same bits
+  bool deterministic;  // same inputs, same device: same bits, with any number of threads
 };
 
 /// One row, described for `zeroth info`, --impl and messages.

@@ -1,11 +1,16 @@
-// Fully connected layer on the CPU: three matrix products through oneDNN, f32 and bf16 storage.
+// Fully connected layer on the CPU: three matrix products through oneDNN, f32 and bf16 storage. The rows of a
+// large result are cut into parts whose number follows from the problem alone; each is a product on one
+// thread, so that no bit depends on the number of threads.
 
 #include "kernels/core/onednn.h"
 
+#include <algorithm>
+#include <exception>
 #include <map>
 #include <memory>
 #include <tuple>
 
+#include "kernels/core/parallel.h"
 #include "kernels/linear/linear.h"
 
 namespace zeroth::cpu {
@@ -22,16 +27,33 @@ struct Plan {
 };
 
 struct Plans {
-  std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t, DType, Product, GradMode>,
+  std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t, DType, Product, GradMode, std::int64_t>,
            std::unique_ptr<Plan>>
       by_problem;
 };
 
-std::unique_ptr<Plan> make_plan(const OneDnn& onednn, const LinearParams& p, Product product, GradMode mode) {
+constexpr std::int64_t kPartWork = 1 << 22;  // multiply-adds that are worth a thread
+constexpr std::int64_t kMaxParts = 32;
+
+/// How the rows of a result are cut: part i is [first(i), first(i + 1)).
+struct Split {
+  std::int64_t rows, parts;
+
+  Split(const LinearParams& p, Product product)
+      : rows(product == Product::weight ? p.k : p.n),
+        parts(std::clamp<std::int64_t>(p.n * p.c * p.k / kPartWork, 1, std::min(rows, kMaxParts))) {}
+  std::int64_t first(std::int64_t part) const { return rows * part / parts; }
+  std::int64_t largest() const { return (rows + parts - 1) / parts; }
+};
+
+/// The product that gives `rows` rows of the result.
+std::unique_ptr<Plan> make_plan(const OneDnn& onednn, const LinearParams& p, Product product, GradMode mode,
+                                std::int64_t rows) {
   const memory::data_type type = onednn_type(p.dtype);
-  // A matrix of `rows` x `columns`, or the transpose of one that is stored the other way round.
-  const auto matrix = [&](std::int64_t rows, std::int64_t columns, bool transposed) {
-    return memory::desc({rows, columns}, type, transposed ? memory::dims{1, rows} : memory::dims{columns, 1});
+  // A matrix of `count` rows; or of that many columns of one that is stored transposed.
+  const auto matrix = [&](std::int64_t count, std::int64_t columns, std::int64_t stored_columns = 0) {
+    return memory::desc({count, columns}, type,
+                        stored_columns != 0 ? memory::dims{1, stored_columns} : memory::dims{columns, 1});
   };
   auto plan = std::make_unique<Plan>();
   dnnl::primitive_attr attributes;
@@ -42,18 +64,18 @@ std::unique_ptr<Plan> make_plan(const OneDnn& onednn, const LinearParams& p, Pro
     attributes.set_post_ops(sum);
   }
   if (product == Product::forward) {
-    plan->a = matrix(p.n, p.c, false);
-    plan->b = matrix(p.c, p.k, true);
-    plan->c = matrix(p.n, p.k, false);
+    plan->a = matrix(rows, p.c);
+    plan->b = matrix(p.c, p.k, p.c);
+    plan->c = matrix(rows, p.k);
     plan->bias = memory::desc({1, p.k}, memory::data_type::f32, memory::dims{p.k, 1});
   } else if (product == Product::data) {
-    plan->a = matrix(p.n, p.k, false);
-    plan->b = matrix(p.k, p.c, false);
-    plan->c = matrix(p.n, p.c, false);
+    plan->a = matrix(rows, p.k);
+    plan->b = matrix(p.k, p.c);
+    plan->c = matrix(rows, p.c);
   } else {
-    plan->a = matrix(p.k, p.n, true);
-    plan->b = matrix(p.n, p.c, false);
-    plan->c = matrix(p.k, p.c, false);
+    plan->a = matrix(rows, p.n, p.k);
+    plan->b = matrix(p.n, p.c);
+    plan->c = matrix(rows, p.c);
   }
   const auto problem = product == Product::forward ? dnnl::matmul::desc(plan->a, plan->b, plan->bias, plan->c)
                                                    : dnnl::matmul::desc(plan->a, plan->b, plan->c);
@@ -63,27 +85,64 @@ std::unique_ptr<Plan> make_plan(const OneDnn& onednn, const LinearParams& p, Pro
   return plan;
 }
 
-const Plan& plan_for(Context& context, const LinearParams& p, Product product, GradMode mode) {
-  std::unique_ptr<Plan>& plan = context.state<Plans>().by_problem[{p.n, p.c, p.k, p.dtype, product, mode}];
-  if (!plan) plan = make_plan(context.state<OneDnn>(), p, product, mode);
+const Plan& plan_for(Context& context, const LinearParams& p, Product product, GradMode mode,
+                     std::int64_t rows) {
+  std::unique_ptr<Plan>& plan =
+      context.state<Plans>().by_problem[{p.n, p.c, p.k, p.dtype, product, mode, rows}];
+  if (!plan) plan = make_plan(context.state<OneDnn>(), p, product, mode, rows);
   return *plan;
+}
+
+/// Bytes that one thread needs, for parts of either size.
+std::size_t part_bytes(Context& context, const LinearParams& p, Product product, GradMode mode) {
+  const SingleThread single;
+  const Split split(p, product);
+  std::size_t most = 0;
+  for (const std::int64_t rows : {split.rows / split.parts, split.largest()})
+    most = std::max(most,
+                    WorkspaceCutter::padded(plan_for(context, p, product, mode, rows).scratchpad.get_size()));
+  return most;
 }
 
 void run(Context& context, const LinearParams& params, Product product, GradMode mode, const void* a,
          const void* b, const void* bias, void* c, Workspace workspace) {
   if (params.n == 0 && product != Product::weight) return;
-  with_onednn_errors("linear", [&] {
-    OneDnn& onednn = context.state<OneDnn>();
-    const Plan& plan = plan_for(context, params, product, mode);
-    WorkspaceCutter cutter(workspace);
-    std::unordered_map<int, memory> arguments{
-        {DNNL_ARG_SRC, onednn.memory(plan.a, a)},
-        {DNNL_ARG_WEIGHTS, onednn.memory(plan.b, b)},
-        {DNNL_ARG_DST, onednn.memory(plan.c, c)},
-        {DNNL_ARG_SCRATCHPAD, onednn.memory(plan.scratchpad, cutter.take(plan.scratchpad.get_size()))}};
+  OneDnn& onednn = context.state<OneDnn>();
+  const Split split(params, product);
+  const std::size_t bytes = part_bytes(context, params, product, mode), element = size_of(params.dtype);
+  // From one row of the result to the next, in elements of a and of c.
+  const std::int64_t a_step = product == Product::forward ? params.c
+                              : product == Product::data  ? params.k
+                                                          : 1,
+                     c_step = product == Product::forward ? params.k : params.c;
+  const auto run_part = [&](std::int64_t part) {
+    const std::int64_t first = split.first(part);
+    const Plan& plan = plan_for(context, params, product, mode, split.first(part + 1) - first);
+    const auto at = [&](const void* data, std::int64_t step) {
+      return static_cast<const std::byte*>(data) + static_cast<std::size_t>(first * step) * element;
+    };
+    std::byte* scratch =
+        static_cast<std::byte*>(workspace.data) + static_cast<std::size_t>(omp_get_thread_num()) * bytes;
+    std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, onednn.memory(plan.a, at(a, a_step))},
+                                              {DNNL_ARG_WEIGHTS, onednn.memory(plan.b, b)},
+                                              {DNNL_ARG_DST, onednn.memory(plan.c, at(c, c_step))},
+                                              {DNNL_ARG_SCRATCHPAD, onednn.memory(plan.scratchpad, scratch)}};
     if (bias != nullptr) arguments.emplace(DNNL_ARG_BIAS, onednn.memory(plan.bias, bias));
     plan.primitive.execute(onednn.stream, arguments);
+  };
+  std::exception_ptr failure;  // none may leave a thread
+  parallel_for(split.parts, kPartWork, [&](std::int64_t begin, std::int64_t end) {
+    const SingleThread single;
+    try {
+      with_onednn_errors("linear", [&] {
+        for (std::int64_t part = begin; part < end; ++part) run_part(part);
+      });
+    } catch (...) {
+#pragma omp critical(zeroth_linear_split)
+      failure = std::current_exception();
+    }
   });
+  if (failure) std::rethrow_exception(failure);
 }
 
 bool supports(const LinearParams& params) {
@@ -97,9 +156,8 @@ std::size_t workspace(Context& context, const LinearParams& params) {
          {std::pair{Product::forward, GradMode::overwrite}, std::pair{Product::data, GradMode::overwrite},
           std::pair{Product::data, GradMode::accumulate}, std::pair{Product::weight, GradMode::overwrite},
           std::pair{Product::weight, GradMode::accumulate}})
-      most = std::max(
-          most, WorkspaceCutter::padded(plan_for(context, params, product, mode).scratchpad.get_size()));
-    return most;
+      most = std::max(most, part_bytes(context, params, product, mode));
+    return static_cast<std::size_t>(omp_get_max_threads()) * most;
   });
 }
 

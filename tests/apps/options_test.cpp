@@ -191,6 +191,8 @@ TEST_CASE("configuration files: errors name file, line and column", "[config]") 
   const ScratchFolder scratch;
   CHECK(contains(message_of(ErrorKind::usage, [&] { read_config_file(scratch / "no.toml"); }), "no.toml"));
   CHECK(contains(message_of(ErrorKind::usage, [&] { read_config_file(scratch.path()); }), "cannot read"));
+  CHECK(contains(message_of(ErrorKind::usage, [&] { read_config_file("/dev/zero"); }),
+                 "more than 1048576 bytes"));
 }
 
 TEST_CASE("configuration files: what is written is read back", "[config]") {

@@ -6,11 +6,13 @@ usage: own_data_test.py ZEROTH [unittest arguments]
 import gzip
 import json
 import os
+import signal
 import struct
+import subprocess
 import unittest
 import zlib
 
-from workplace import Workplace
+from workplace import Workplace, ZEROTH
 
 SMALL = ["--model", "rezero-resnet8", "--batch-size", "8", "--threads", "1", "--quiet"]
 
@@ -75,6 +77,25 @@ class Folders(Workplace):
         self.assertIn("passed over 1 entry", done.stderr)
         self.assertIn("2 of a class", done.stdout.replace("to 2 of a class", "2 of a class"))
         self.refused("train", "--data", "bad", "--picture-size", "4", words=["--picture-size"])
+
+    def test_a_decoder_that_dies_costs_one_line(self):
+        write_png(self.path("large", "a", "0.png"), 300, lambda x, y: [x % 256, y % 256, 7])
+        for index in range(1, 200):
+            for name in "ab":
+                os.makedirs(self.path("large", name), exist_ok=True)
+                os.link(self.path("large", "a", "0.png"), self.path("large", name, f"{index}.png"))
+        program = subprocess.Popen([ZEROTH, "data", "verify", "large"], cwd=self.scratch, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True, env={**self.environment, "OMP_WAIT_POLICY": "passive"})
+        decoder = None
+        while decoder is None and program.poll() is None:
+            with open(f"/proc/{program.pid}/task/{program.pid}/children", encoding="ascii") as file:
+                decoder = next(iter(file.read().split()), None)
+        self.assertIsNotNone(decoder, "no child process was seen")
+        os.kill(int(decoder), signal.SIGKILL)
+        out, errors = program.communicate(timeout=500)
+        self.assertEqual((program.returncode, out), (3, ""), errors)
+        self.assertRegex(errors, r"^zeroth: large/[ab]/\d+\.png cannot be decoded: the decoder ended with signal 9 "
+                                 r"\(Killed\); repair it or remove it\n$")
 
 
 def write_idx(folder, half, count, classes):

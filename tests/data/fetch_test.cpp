@@ -10,6 +10,7 @@
 
 #include "data/archive.h"
 #include "data/digest.h"
+#include "data/manifest.h"
 #include "tests/data/http_server.h"
 #include "tests/data/scratch.h"
 
@@ -101,6 +102,7 @@ struct Loopback {
     CHECK(entries_in(scratch.path()) == 1);  // neither the archive nor a temporary folder stays
     CHECK(read_text(scratch / "small/data_batch_2.bin") == make_records(40, 1, 10));
     CHECK(read_text(scratch / "small/batches.meta.txt") == "a\nb\n");
+    CHECK(check_manifest(scratch / "small"));
   }
 };
 
@@ -335,14 +337,35 @@ TEST_CASE("archives write their expected members and nothing else", "[fetch]") {
     unpack_members(archive, "set", expected, folder, nullptr);
   };
   SECTION("strangers are passed over") {
-    unpack(pack({{"set/../../evil", "bad", ""},
-                 {"/tmp/evil", "bad", ""},
-                 {"../evil", "bad", ""},
-                 {"set/b", "bad", ""},
-                 {"./set/a", "abc", ""}}));
+    unpack(pack({{"evil", "bad", ""}, {"set/..b", "bad", ""}, {"set/b", "bad", ""}, {"./set/a", "abc", ""}}));
     CHECK(entries_in(folder) == 1);
     CHECK(entries_in(scratch.path()) == 2);
     CHECK(read_text(folder / "a") == "abc");
+  }
+  SECTION("names that lead outside") {
+    for (const char* name : {"set/../../evil", "/tmp/evil", "../evil", "set/.."}) {
+      CHECK(contains(message_of(ErrorKind::data,
+                                [&] {
+                                  unpack(pack({{name, "bad", ""}, {"set/a", "abc", ""}}));
+                                }),
+                     std::string(name) + ", which leads out of its folder"));
+      CHECK(entries_in(folder) == 0);
+      CHECK(entries_in(scratch.path()) == 2);
+    }
+  }
+  SECTION("more than any set has") {
+    const std::string large(std::size_t{1} << 20, 'x');
+    unpack(pack({{"set/b", large, ""}, {"set/a", "abc", ""}}));
+    CHECK(contains(message_of(ErrorKind::data,
+                              [&] {
+                                unpack(pack({{"set/b", large + "x", ""}}));
+                              }),
+                   "of 1048577 bytes, more than 1048576"));
+    CHECK(contains(message_of(ErrorKind::data,
+                              [&] {
+                                unpack(pack(std::vector<Member>(1001, Member{"set/b", "", ""})));
+                              }),
+                   "more than 1000 files"));
   }
   SECTION("wrong size") {
     CHECK(contains(message_of(ErrorKind::data, [&] { unpack(pack({{"set/a", "abcd", ""}})); }), "3 bytes"));
@@ -352,7 +375,13 @@ TEST_CASE("archives write their expected members and nothing else", "[fetch]") {
                               [&] {
                                 unpack(pack({{"set/a", "", "/etc/passwd"}}));
                               }),
-                   "no plain"));
+                   "holds set/a, a symbolic link"));
+    CHECK(contains(message_of(ErrorKind::data,
+                              [&] {
+                                unpack(pack({{"set/b", "", "a"}, {"set/a", "abc", ""}}));
+                              }),
+                   "holds set/b, a symbolic link"));
+    CHECK(entries_in(folder) == 0);
   }
   SECTION("missing") {
     CHECK(contains(message_of(ErrorKind::data,
@@ -433,7 +462,8 @@ TEST_CASE("a set of single files is fetched file by file", "[fetch]") {
   CHECK(result.folder == net.scratch / "set");
   CHECK(net.server.ranges_seen() == std::vector<std::string>{"", "", "bytes=1000-"});
   CHECK(read_text(net.scratch / "set/b.mat") == net.body);
-  CHECK(entries_in(net.scratch / "set") == 2);
+  CHECK(entries_in(net.scratch / "set") == 3);
+  CHECK(check_manifest(net.scratch / "set"));
   CHECK(net.run().was_there);
   CHECK(net.server.ranges_seen().size() == 3);
 }
@@ -457,7 +487,7 @@ TEST_CASE("a single file that is not the published one is refused", "[fetch]") {
     CHECK(contains(message_of(ErrorKind::data, [&] { net.run(); }), "truncated"));
     write_text(net.scratch / "mine/b.mat", net.body);
     net.run();
-    CHECK(entries_in(net.scratch / "set") == 2);
+    CHECK(entries_in(net.scratch / "set") == 3);  // and the list of checksums
     CHECK(entries_in(net.scratch / "mine") == 2);
     CHECK(net.server.ranges_seen().empty());
   }

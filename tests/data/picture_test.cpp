@@ -149,6 +149,12 @@ TEST_CASE("pictures that are damaged are named in one line", "[pictures]") {
     CHECK(contains(failure("\xff\xd8\xff\xe0 and no more"), "is damaged"));
     CHECK(contains(failure(jpeg_file(8, 8, std::string(256, '\x40'), true)), "four inks (CMYK)"));
   }
+  SECTION("more pixels than its bytes can hold") {
+    CHECK(contains(failure(png_file(9000, 9000, 16, kRgbAlpha, std::string(9, '\0'))),
+                   "promises 9000 x 9000 pixels, which do not fit into its"));
+    std::string largest(std::size_t{1} << 20, '\0');  // deflate's best still fits
+    CHECK(decoded(path, png_file(1024, 1024, 8, kGrey, largest)).size() == 3 * largest.size());
+  }
   SECTION("more pixels than there may be") {
     CHECK(contains(failure(png_file(60000, 60000, 1, kGrey, std::string(60000, '\0'))),
                    "has 60000 x 60000 pixels"));

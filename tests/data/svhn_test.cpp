@@ -111,6 +111,12 @@ TEST_CASE("the extra pictures follow the training pictures", "[svhn]") {
   CHECK(set.train.count == 50);
   CHECK(set.test.count == 10);
   CHECK(set.train.labels[20] == 1);
+  // In a folder that is named after the smaller set the third file is left alone.
+  fs::create_directories(scratch / "svhn");
+  for (const char* name : {"train_32x32.mat", "test_32x32.mat", "extra_32x32.mat"})
+    fs::copy(scratch / name, scratch / "svhn" / name);
+  for (const char* end : {"svhn", "svhn/"}) CHECK(find_dataset((scratch / end).string()).name == "svhn");
+  fs::remove_all(scratch / "svhn");
   fs::remove(scratch / "train_32x32.mat");
   CHECK(contains(message_of(ErrorKind::data, [&] { load_dataset(location); }),
                  "lacks train_32x32.mat of svhn-extra"));

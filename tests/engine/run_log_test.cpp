@@ -63,6 +63,7 @@ TEST_CASE("run log: one JSON object a line, one row an epoch", "[run_log]") {
   record.loss_scale = 32768.0;
   record.skipped_steps = 2;
   log.write(record);
+  record.alphas = {{"layer1.0.alpha", 0.25}, {"layer10.0.alpha", -0.5}};
   record.loss = std::numeric_limits<double>::quiet_NaN();
   log.write(record);
   log.write(epoch_record(1));
@@ -80,6 +81,11 @@ TEST_CASE("run log: one JSON object a line, one row an epoch", "[run_log]") {
   CHECK(first["skipped_steps"] == 2);
   CHECK(first["data"] == "generated");
   CHECK(nlohmann::json::parse(steps[1])["loss"].is_null());
+  CHECK(!first.contains("alphas"));
+  CHECK(nlohmann::json::parse(steps[1])["alphas"]["layer10.0.alpha"] == -0.5);
+  const RunRecords read = read_run_log(scratch.path());
+  CHECK(read.steps[0].alphas.empty());
+  CHECK(read.steps[1].alphas == record.alphas);  // in their order
 
   const std::vector<std::string> rows = lines(read_text(scratch / "summary.csv"));
   REQUIRE(rows.size() == 2);
@@ -194,4 +200,28 @@ TEST_CASE("run log: what cannot be read back is refused by line", "[run_log]") {
   CHECK(older.epochs[0].test->error == 0.125);
   CHECK(!older.epochs[0].gradient_norm);
   CHECK(older.data == "cifar10");
+}
+
+TEST_CASE("run log: a table of before some columns gets them, and one of unknown columns is left alone",
+          "[run_log]") {
+  const ScratchFolder scratch;
+  const auto table = scratch / "summary.csv";
+  write_text(table,
+             "epoch,step,lr,train_loss,train_error,test_loss,test_error,seconds,data\n"
+             "1,10,0.1,0.5,0.25,0.75,0.125,2.5,mine, all\n2,20,0.1,0.5,0.25,,,2.5,mine, all\n3,30,0.");
+  RunLog(scratch.path(), "mine, all", 10).write(epoch_record(2));
+  const std::vector<std::string> rows = lines(read_text(table));
+  REQUIRE(rows.size() == 3);
+  CHECK(rows[0].find("validation_loss") != std::string::npos);
+  CHECK(rows[1] == "1,10,0.1,0.5,0.25,,,0.75,0.125,,2.5,,,,mine, all");
+  const RunRecords records = read_run_log(scratch.path());
+  CHECK(records.epochs.size() == 2);
+  CHECK(records.epochs[0].test->error == 0.125);
+  CHECK(!records.epochs[0].gradient_norm);
+
+  const std::string foreign = "epoch,step,mood,data\n1,10,good,mine\n";
+  write_text(table, foreign);
+  const std::string message = message_of(ErrorKind::data, [&] { RunLog(scratch.path(), "mine", 10); });
+  CHECK(contains(message, "summary.csv has columns that this program does not write"));
+  CHECK(read_text(table) == foreign);
 }

@@ -132,6 +132,8 @@ TEST_CASE("safetensors: damaged headers are refused by name", "[safetensors]") {
                  "keys the format does not know"));
   CHECK(contains(refusal("{\"__metadata__\":{\"a\":1}}", 0), "'a' is not text"));
   CHECK(contains(refusal("{\"__metadata__\":[]}", 0), "not an object"));
+  // A name may hold what would end the line or command a terminal.
+  CHECK(contains(refusal("{\"a\\n\\u001b[2J\":3}", 0), "tensor 'a\\x0a\\x1b[2J' has no dtype"));
 }
 
 TEST_CASE("safetensors: wrong shapes, offsets and dtypes are refused by name", "[safetensors]") {

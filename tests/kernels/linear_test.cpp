@@ -1,7 +1,7 @@
 #include "kernels/linear/linear.h"
 
-#include "kernels/linear/native.h"
 #include "kernels/check/cases.h"
+#include "kernels/linear/native.h"
 #include "tests/kernels/harness.h"
 
 using namespace zeroth;
@@ -113,12 +113,19 @@ TEST_CASE("a bias is added in f32 and the sum rounded once", "[kernels][linear]"
                                 bias = random_values(k, DType::f32, -1.0, 1.0, 2);
       std::vector<double> expected(product.size());
       for (std::size_t i = 0; i < expected.size(); ++i)
-        expected[i] =
-            rounded(dtype, static_cast<float>(product[i]) + static_cast<float>(bias[i % static_cast<std::size_t>(k)]));
+        expected[i] = rounded(dtype, static_cast<float>(product[i]) +
+                                         static_cast<float>(bias[i % static_cast<std::size_t>(k)]));
       const Operand products(context, DType::f32, {n, k}, product), biases(context, DType::f32, {k}, bias),
           y = Operand::unset(context, dtype, {n, k});
       simt_native::linear_add_bias(context, {n, 1, k, dtype}, products.view().as<float>(), biases, y);
       CHECK(y.values() == expected);
       CHECK(y.intact());
     }
+}
+
+TEST_CASE("large linear layers are cut into parts on the CPU, with the same bits for any threads",
+          "[kernels][linear]") {
+  const DeviceKind cpu[] = {DeviceKind::cpu};
+  for (const LinearParams& params : {LinearParams{131, 256, 300}, LinearParams{70, 512, 301}})
+    for (const KernelCase& call : cases_of(params)) check_case(call, cpu);
 }

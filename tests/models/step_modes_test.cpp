@@ -16,6 +16,8 @@ struct Problem {
   const char* model;
   OptimizerKind optimizer;
   DType working;
+  bool averages = false;
+  double mixup = 0.0;
 };
 
 /// How one training runs: mode, and whether weight gradients run beside the rest.
@@ -30,6 +32,12 @@ TrainerConfig config_of(const Problem& problem, StepMode mode) {
   config.optimizer.kind = problem.optimizer;
   config.schedule = {ScheduleKind::cosine, {}, 0.1, 0.5, 3.0};  // another rate in every step
   config.step_mode = mode;
+  config.mixup = problem.mixup;
+  config.label_smoothing = problem.mixup > 0.0 ? 0.1 : 0.0;
+  if (problem.averages) {
+    config.ema_decay = 0.9;
+    config.lookahead = {3, 0.5, 2.0};
+  }
   if (problem.working == DType::f16) {  // a loss scale that overflows, falls and grows again
     config.optimizer.guard.loss_scale = 0x1p22;
     config.optimizer.guard.params.dynamic = true;
@@ -81,7 +89,11 @@ struct ModeTraining : SmallTraining {
 constexpr Problem kProblems[] = {{"rezero-resnet8", OptimizerKind::sgd, DType::f32},
                                  {"resnet8", OptimizerKind::adamw, DType::f32},
                                  {"resnet8", OptimizerKind::sgd, DType::bf16},
-                                 {"rezero-resnet8", OptimizerKind::adamw, DType::f16}};
+                                 {"rezero-resnet8", OptimizerKind::adamw, DType::f16},
+                                 {"resnet8", OptimizerKind::muon, DType::f32, true},
+                                 {"rezero-resnet8", OptimizerKind::muon, DType::f16, true},
+                                 {"resnet8", OptimizerKind::sgd, DType::f32, false, 0.4},
+                                 {"rezero-resnet8", OptimizerKind::adamw, DType::bf16, false, 1.0}};
 
 }  // namespace
 

@@ -137,6 +137,7 @@ class Trainer {
   };
   std::vector<FlatBuffer> flat_buffers() const;
   std::vector<NamedTensor> small_tensors() const;
+  bool offloads() const { return network_.store().residency().offload != Offload::nothing; }
   /// How many train together.
   int ranks() const { return config_.communicator == nullptr ? 1 : config_.communicator->size(); }
 

@@ -364,30 +364,73 @@ TEST_CASE("planned steps of ranks give the bits of eager ones", "[parallel][shar
   }
 }
 
-TEST_CASE("captured steps are what one rank without a host's part takes, and others are told why not",
-          "[parallel][sharing]") {
+namespace {
+
+/// One rank alone, whose collectives are work of the stream, as NCCL's are.
+class Alone final : public Communicator {
+ public:
+  int rank() const override { return 0; }
+  int size() const override { return 1; }
+  void all_reduce(Context&, TensorView, Reduction) override {}
+  void reduce_scatter(Context& context, ConstTensorView parts, TensorView own, Reduction) override {
+    copy(context, parts, own);
+  }
+  void all_gather(Context& context, ConstTensorView own, TensorView parts) override {
+    copy(context, own, parts);
+  }
+  void broadcast(Context&, TensorView, int) override {}
+  void join(Context&) override {}
+  Traffic traffic() const override { return {}; }
+  std::string why_no_capture() const override { return ""; }
+
+ private:
+  static void copy(Context& context, ConstTensorView from, TensorView to) {
+    context.memory().copy_on_device(to.data, from.data, from.bytes(), context.stream());
+  }
+};
+
+}  // namespace
+
+TEST_CASE("steps of ranks are captured where their collectives can be", "[parallel][sharing]") {
+  for (const Sharing sharing : kSharings)
+    for (const Offload offload : {Offload::nothing, Offload::optimizer, Offload::all}) {
+      INFO(kNames[static_cast<int>(sharing)] << ", offload " << static_cast<int>(offload));
+      const bool copies = sharing == Sharing::values && offload == Offload::all;
+      State states[2];
+      for (const StepMode mode : {StepMode::eager, StepMode::captured}) {
+        ReplicaSetup setup;
+        setup.device = DeviceKind::simt;
+        setup.sharing = sharing;
+        setup.offload = offload;
+        setup.config.batch_size = 2;
+        setup.config.step_mode = mode;
+        Alone communicator;
+        ReplicaTraining training(setup, &communicator);
+        training.context.set_forks(mode == StepMode::captured);
+        training.steps(4);
+        training.trainer->evaluate(random_pictures(training.context, 3, 8));
+        training.steps(1);
+        if (mode == StepMode::captured) {
+          CHECK(training.trainer->step_mode() == (copies ? StepMode::planned : StepMode::captured));
+          CHECK(training.trainer->step_notice() ==
+                (copies
+                     ? "steps are planned, not captured: --offload all copies from the host while a step runs"
+                     : ""));
+        }
+        states[mode == StepMode::captured] = training.trainer->gather_state();
+      }
+      CHECK(same_bits(states[0], states[1]));
+    }
   ReplicaSetup setup;
   setup.device = DeviceKind::simt;
-  setup.config.batch_size = 4;
   setup.config.step_mode = StepMode::captured;
-  State states[2];
-  for (const bool communicates : {false, true}) {
-    setup.sharing = communicates ? Sharing::values : Sharing::nothing;
-    const auto run = [&](Communicator* communicator) {
-      ReplicaTraining training(setup, communicator);
-      training.steps(5);
-      CHECK(training.trainer->step_mode() == (communicates ? StepMode::planned : StepMode::captured));
-      if (communicates)
-        CHECK(training.trainer->step_notice() ==
-              "steps are planned, not captured: replicas in one process meet on the host");
-      states[communicates] = training.trainer->gather_state();
-    };
-    if (communicates)
-      run_replicas(1, [&](Communicator& communicator) { run(&communicator); });
-    else
-      run(nullptr);
-  }
-  CHECK(same_bits(states[0], states[1]));
+  setup.config.batch_size = 2;
+  run_replicas(1, [&](Communicator& communicator) {
+    ReplicaTraining training(setup, &communicator);
+    training.steps(3);
+    CHECK(training.trainer->step_notice() ==
+          "steps are planned, not captured: replicas in one process meet on the host");
+  });
 }
 
 TEST_CASE("the table of memory on each rank", "[.memory-table]") {

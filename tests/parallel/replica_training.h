@@ -65,10 +65,10 @@ struct ReplicaTraining {
       network = std::make_unique<PlainNetwork>();
     else
       network = std::make_unique<ResNet>(SmallTraining::small_network(setup.model.c_str()));
-    Residency residency;
-    if (communicator != nullptr)
-      residency = {communicator->rank(), communicator->size(), setup.sharing,
-                   setup.chunk_bytes,    setup.shared_values,  setup.offload};
+    const int rank = communicator == nullptr ? 0 : communicator->rank(),
+              ranks = communicator == nullptr ? 1 : communicator->size();
+    const Residency residency{rank,         ranks, setup.sharing, setup.chunk_bytes, setup.shared_values,
+                              setup.offload};
     context.set_forks(setup.forks);
     network->store().materialise(context, 5, setup.working, residency);
     TrainerConfig config = setup.config;

@@ -364,33 +364,6 @@ TEST_CASE("planned steps of ranks give the bits of eager ones", "[parallel][shar
   }
 }
 
-namespace {
-
-/// One rank alone, whose collectives are work of the stream, as NCCL's are.
-class Alone final : public Communicator {
- public:
-  int rank() const override { return 0; }
-  int size() const override { return 1; }
-  void all_reduce(Context&, TensorView, Reduction) override {}
-  void reduce_scatter(Context& context, ConstTensorView parts, TensorView own, Reduction) override {
-    copy(context, parts, own);
-  }
-  void all_gather(Context& context, ConstTensorView own, TensorView parts) override {
-    copy(context, own, parts);
-  }
-  void broadcast(Context&, TensorView, int) override {}
-  void join(Context&) override {}
-  Traffic traffic() const override { return {}; }
-  std::string why_no_capture() const override { return ""; }
-
- private:
-  static void copy(Context& context, ConstTensorView from, TensorView to) {
-    context.memory().copy_on_device(to.data, from.data, from.bytes(), context.stream());
-  }
-};
-
-}  // namespace
-
 TEST_CASE("steps of ranks are captured where their collectives can be", "[parallel][sharing]") {
   for (const Sharing sharing : kSharings)
     for (const Offload offload : {Offload::nothing, Offload::optimizer, Offload::all}) {
@@ -404,8 +377,7 @@ TEST_CASE("steps of ranks are captured where their collectives can be", "[parall
         setup.offload = offload;
         setup.config.batch_size = 2;
         setup.config.step_mode = mode;
-        Alone communicator;
-        ReplicaTraining training(setup, &communicator);
+        ReplicaTraining training(setup, nullptr);
         training.context.set_forks(mode == StepMode::captured);
         training.steps(4);
         training.trainer->evaluate(random_pictures(training.context, 3, 8));

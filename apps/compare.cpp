@@ -32,12 +32,9 @@ std::optional<std::int64_t> parameters_of(const RunHistory& run) {
   std::error_code error;
   if (!std::filesystem::exists(run.folder.last(), error)) return std::nullopt;
   const CheckpointInfo info = checkpoint_info(SafetensorsFile(run.folder.last()));
-  ResNetConfig config = network_config(run.options);
-  config.classes = info.classes;
-  config.height = info.height;
-  config.width = info.width;
-  config.picture_channels = info.channels;
-  return ResNet(config).store().count();
+  return declare_network(run.options, {info.classes, info.height, info.width, info.channels})
+      ->store()
+      .count();
 }
 
 Summary summarise(const RunHistory& run) {

@@ -22,10 +22,12 @@ std::vector<double> class_accuracies(const Evaluation& evaluation) {
 }
 
 std::string as_json(const Evaluation& evaluation, const Dataset& dataset, const std::string& checkpoint,
-                    const CheckpointInfo& info) {
+                    const TrainedNetwork& trained) {
+  const CheckpointInfo& info = trained.info();
   nlohmann::ordered_json result;
   result["checkpoint"] = checkpoint;
   result["step"] = info.step;
+  result["weights"] = trained.averaged() ? "averaged" : "raw";
   result["data"] = label_of(dataset);
   result["pictures"] = evaluation.metrics.rows;
   result["loss"] = evaluation.metrics.loss;
@@ -37,9 +39,9 @@ std::string as_json(const Evaluation& evaluation, const Dataset& dataset, const 
 }
 
 std::string as_text(const Evaluation& evaluation, const Dataset& dataset, const std::string& checkpoint,
-                    const CheckpointInfo& info) {
-  std::string text =
-      fmt::format("{} (step {}) on the test set of {}\n", checkpoint, info.step, label_of(dataset));
+                    const TrainedNetwork& trained) {
+  std::string text = fmt::format("{} (step {}{}) on the test set of {}\n", checkpoint, trained.info().step,
+                                 trained.averaged() ? ", averaged weights" : "", label_of(dataset));
   text += fmt::format("loss      {:.4f}\nerror     {}\naccuracy  {}, {} of {} pictures\n",
                       evaluation.metrics.loss, percent(evaluation.metrics.error()),
                       percent(1.0 - evaluation.metrics.error()), evaluation.metrics.correct,
@@ -61,8 +63,8 @@ int evaluate_checkpoint(const Said& said, const std::string& run_or_checkpoint, 
   const Dataset dataset = choose_data(options).dataset;
   if (!options.quiet) say(fmt::format("evaluating {} on the test set of {}", path, label_of(dataset)));
   const Evaluation evaluation = trained.evaluate(dataset);
-  const CheckpointInfo& info = trained.info();
-  print_result(json ? as_json(evaluation, dataset, path, info) : as_text(evaluation, dataset, path, info));
+  print_result(json ? as_json(evaluation, dataset, path, trained)
+                    : as_text(evaluation, dataset, path, trained));
   return 0;
 }
 

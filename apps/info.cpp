@@ -132,10 +132,10 @@ int show_model(const TrainOptions& options, bool json, bool memory) {
     print_result(json ? memory_json(options, use) : memory_text(options, use));
     return 0;
   }
-  const ResNet network(network_config(options));
-  const int moments = options.optimizer == OptimizerKind::sgd ? 1 : 2;
-  print_result(json ? model_json(network, options.batch_size, moments)
-                    : model_table(network, options.batch_size, moments));
+  const std::unique_ptr<Model> network = declare_network(options);
+  const int moments = moments_of(options);
+  print_result(json ? model_json(*network, options.batch_size, moments)
+                    : model_table(*network, options.batch_size, moments));
   return 0;
 }
 
@@ -172,7 +172,8 @@ void add_info_command(CLI::App& program, Action& action) {
       "  zeroth info --model resnet110 --batch-size 512 --amp bf16 --memory",
       action, [flags, json, memory] { return show((*flags)->said(), *json, *memory); });
   *flags = std::make_unique<SettingFlags>(
-      command, std::vector<std::string>{"model", "residual", "shortcut", "batch_size", "optimizer", "amp"});
+      command, std::vector<std::string>{"model", "residual", "shortcut", "batch_size", "optimizer", "amp",
+                                        "ema", "lookahead"});
   command.add_flag("--memory", *memory,
                    "the memory that a training of the model takes on a GPU, by a dry run");
   command.add_flag("--json", *json, "print it as JSON");

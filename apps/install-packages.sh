@@ -1,12 +1,14 @@
 #!/bin/sh
 # Installs the Debian packages that zeroth is built from, where they are missing.
-#   sh apps/install-packages.sh [--tests]     --tests: also what only the tests need
+#   sh apps/install-packages.sh [--tests | --tiers]
+# --tests: also what only the tests need; --tiers: what the further tiers of docs/reliability.md need besides.
 set -eu
 
 packages="g++ cmake ninja-build git ca-certificates fonts-dejavu-core libarchive-dev libboost-context-dev
   libcli11-dev libcurl4-openssl-dev libdnnl-dev libfmt-dev libpng-dev libssl-dev libstb-dev libtomlplusplus-dev
   libturbojpeg0-dev nlohmann-json3-dev zlib1g-dev"
-[ "${1:-}" != --tests ] || packages="$packages catch2 python3 python3-numpy python3-torch"
+case ${1:-} in --tests | --tiers) packages="$packages catch2 python3 python3-numpy python3-torch" ;; esac
+[ "${1:-}" != --tiers ] || packages="$packages clang clang-tidy debootstrap gcovr libomp-dev"
 
 if ! command -v dpkg-query > /dev/null; then
   echo "install-packages.sh knows Debian and its descendants; elsewhere install the equivalents of:" $packages >&2

@@ -18,9 +18,9 @@ namespace {
 constexpr std::int64_t kTrainPictures = 50000, kTestPictures = 10000;  // CIFAR-10's
 constexpr std::int64_t kEvaluated = 500;                               // one batch of an evaluation
 
-PictureSet blank_pictures(Context& context, std::int64_t count, const ResNetConfig& model) {
-  return {Tensor::zeros(context, {count, model.height, model.width, model.picture_channels}, DType::u8),
-          Tensor::zeros(context, {count}, DType::i32), model.classes};
+PictureSet blank_pictures(Context& context, std::int64_t count, const PictureKind& kind) {
+  return {Tensor::zeros(context, {count, kind.height, kind.width, kind.channels}, DType::u8),
+          Tensor::zeros(context, {count}, DType::i32), kind.classes};
 }
 
 std::vector<std::int32_t> first_indices(std::int64_t count) {
@@ -35,9 +35,16 @@ std::size_t bytes_of(const Tensor& tensor) {
 
 /// Parts with their names, in the order in which they are printed.
 std::vector<std::pair<const char*, std::size_t>> parts(const MemoryUse& m) {
-  return {{"parameters", m.parameters}, {"gradients", m.gradients}, {"moments", m.moments},
-          {"working", m.working},       {"pictures", m.pictures},   {"step", m.step},
-          {"workspace", m.workspace},   {"between", m.between},     {"other", m.other}};
+  return {{"parameters", m.parameters},
+          {"gradients", m.gradients},
+          {"moments", m.moments},
+          {"averages", m.averages},
+          {"working", m.working},
+          {"pictures", m.pictures},
+          {"step", m.step},
+          {"workspace", m.workspace},
+          {"between", m.between},
+          {"other", m.other}};
 }
 
 std::size_t planned_total(const MemoryUse& memory) {
@@ -54,15 +61,15 @@ std::size_t MemoryUse::peak() const {
 
 MemoryUse measure_memory_use(Context& context, const TrainOptions& options, std::int64_t train_pictures,
                              std::int64_t test_pictures) {
-  ResNet network(network_config(options));
-  ParameterStore& store = network.store();
+  const PictureKind kind;
+  const std::unique_ptr<Model> network = declare_network(options, kind);
+  ParameterStore& store = network->store();
   store.materialise(context, 0, options.amp);
-  const PictureSet train = blank_pictures(context, train_pictures, network.config()),
-                   test = blank_pictures(context, test_pictures, network.config());
-  TrainerConfig config =
-      trainer_config(options, normalisation_for("none", network.config().picture_channels));
+  const PictureSet train = blank_pictures(context, train_pictures, kind),
+                   test = blank_pictures(context, test_pictures, kind);
+  TrainerConfig config = trainer_config(options, normalisation_for("none", kind.channels));
   config.step_mode = StepMode::planned;
-  Trainer trainer(context, network, train, config,
+  Trainer trainer(context, *network, train, config,
                   [&](std::uint32_t) { return first_indices(train_pictures); });
   Allocator& allocator = context.allocator();
   trainer.step();
@@ -79,8 +86,9 @@ MemoryUse measure_memory_use(Context& context, const TrainOptions& options, std:
   memory.test_pictures = test_pictures;
   memory.parameters = bytes_of(store.flat_values());
   memory.gradients = bytes_of(store.flat_gradients());
-  const std::size_t moments = options.optimizer != OptimizerKind::sgd ? 2 : options.momentum > 0.0 ? 1 : 0;
-  memory.moments = moments * memory.parameters;
+  memory.moments = static_cast<std::size_t>(moments_of(options)) * memory.parameters;
+  const int averages = (options.ema ? 1 : 0) + (options.lookahead ? 1 : 0);
+  memory.averages = static_cast<std::size_t>(averages) * (memory.parameters + bytes_of(store.flat_state()));
   memory.working = bytes_of(store.flat_working_values()) + bytes_of(store.flat_working_gradients());
   memory.pictures =
       train.pictures.bytes() + train.labels.bytes() + test.pictures.bytes() + test.labels.bytes();
@@ -107,6 +115,7 @@ std::string memory_text(const TrainOptions& options, const MemoryUse& memory) {
   const char* about[] = {"",
                          "",
                          "",
+                         "of weights and running statistics",
                          "16-bit weights and their gradients",
                          "both sets and their labels",
                          "activations and their gradients, in one block",

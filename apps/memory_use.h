@@ -13,6 +13,7 @@ namespace zeroth::app {
 struct MemoryUse {
   std::int64_t train_pictures = 0, test_pictures = 0;
   std::size_t parameters = 0, gradients = 0, moments = 0;
+  std::size_t averages = 0;  ///< of weights and running statistics
   std::size_t working = 0;   ///< 16-bit weights and their gradients, of mixed precision
   std::size_t pictures = 0;  ///< both sets, resident with their labels
   std::size_t step = 0;      ///< activations and their gradients, packed into one block: the plan of a step

@@ -42,7 +42,7 @@ constexpr std::int64_t kFloatBytes = 4;
 
 }  // namespace
 
-TrainingMemory training_memory(const ResNet& network, std::int64_t batch_size, int moments) {
+TrainingMemory training_memory(const Model& network, std::int64_t batch_size, int moments) {
   TrainingMemory memory;
   memory.weights = memory.gradients = network.store().count() * kFloatBytes;
   memory.moments = memory.weights * moments;
@@ -51,7 +51,7 @@ TrainingMemory training_memory(const ResNet& network, std::int64_t batch_size, i
   return memory;
 }
 
-std::string model_table(const ResNet& network, std::int64_t batch_size, int moments) {
+std::string model_table(const Model& network, std::int64_t batch_size, int moments) {
   // name, kind, output, parameters, multiply-adds, bytes that backward reads
   using Cells = std::array<std::string, 6>;
   std::vector<Cells> rows{{"layer", "kind", "output", "params", "MACs", "saved KB"}};
@@ -80,9 +80,9 @@ std::string model_table(const ResNet& network, std::int64_t batch_size, int mome
                     megabytes(memory.gradients), megabytes(memory.moments), megabytes(memory.activations));
 }
 
-std::string model_json(const ResNet& network, std::int64_t batch_size, int moments) {
+std::string model_json(const Model& network, std::int64_t batch_size, int moments) {
   nlohmann::ordered_json result;
-  result["model"] = network.config().name;
+  result["model"] = network.name();
   result["parameters"] = network.store().count();
   result["multiply_adds"] = network.multiply_adds();
   const TrainingMemory memory = training_memory(network, batch_size, moments);

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string>
 
-#include "models/resnet.h"
+#include "models/model.h"
 
 namespace zeroth::app {
 
@@ -15,10 +15,10 @@ struct TrainingMemory {
 };
 
 /// `moments`: buffers of the optimizer, 1 for sgd, 2 for adam.
-TrainingMemory training_memory(const ResNet& network, std::int64_t batch_size, int moments);
+TrainingMemory training_memory(const Model& network, std::int64_t batch_size, int moments);
 
 /// The layer table for people, and as JSON.
-std::string model_table(const ResNet& network, std::int64_t batch_size, int moments);
-std::string model_json(const ResNet& network, std::int64_t batch_size, int moments);
+std::string model_table(const Model& network, std::int64_t batch_size, int moments);
+std::string model_json(const Model& network, std::int64_t batch_size, int moments);
 
 }  // namespace zeroth::app

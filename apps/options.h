@@ -13,6 +13,7 @@
 #include "engine/plateau.h"
 #include "engine/repeated_step.h"
 #include "engine/schedule.h"
+#include "engine/test_views.h"
 #include "kernels/augment/augment.h"
 #include "kernels/residual/residual.h"
 #include "models/resnet.h"
@@ -66,7 +67,15 @@ struct TrainOptions {
   std::optional<double> alpha_lr, alpha_wd;
   std::array<double, 2> betas{0.9, 0.999};
   double eps = 1e-8;
-  double label_smoothing = 0.0;
+  std::optional<double> bias_lr, bias_wd;  ///< of biases and of batch norm's parameters
+  double muon_lr = 0.02, muon_momentum = 0.95, muon_wd = 0.0;
+  std::int64_t muon_iterations = 5;
+  bool muon_normalize = false;
+  std::optional<double> ema;
+  std::optional<std::int64_t> lookahead;
+  double lookahead_alpha = 0.5, lookahead_power = 0.0;
+  bool averaged_weights = true;  ///< where there are any: those are evaluated and used
+  double label_smoothing = 0.0, mixup = 0.0;
   ScheduleKind schedule = ScheduleKind::constant;
   std::vector<double> milestones;
   std::optional<double> gamma;
@@ -96,6 +105,7 @@ struct TrainOptions {
   std::optional<std::int64_t> memory_budget;  ///< bytes
   ScaleLr scale_lr = ScaleLr::none;
 
+  TestViews tta = TestViews::one;
   std::string config, out, resume;
   std::int64_t save_every = 5, keep = 0;
   std::optional<double> target_acc;

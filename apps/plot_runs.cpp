@@ -7,6 +7,7 @@
 #include <memory>
 #include <set>
 
+#include "apps/alpha_curves.h"
 #include "apps/command_line.h"
 #include "apps/parse_value.h"
 #include "apps/plot/chart.h"
@@ -31,6 +32,9 @@ struct Quantity {
   std::string (*print)(double);
 };
 
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+constexpr const char* kAlpha = "alpha";
+
 std::string print_percent(double value) {
   return fmt::format("{:.2f} %", value);
 }
@@ -54,12 +58,16 @@ const std::map<std::string, Quantity>& quantities() {
         nullptr, nullptr}},
       {"speed",
        {"Training speed", "images a second", nullptr,
-        [](const StepRecord& step) { return step.images_per_second; }, nullptr, nullptr}}};
+        [](const StepRecord& step) { return step.images_per_second; }, nullptr, nullptr}},
+      {"gradient-norm",
+       {"Gradient norm", "L2 norm of all gradients", nullptr,
+        [](const StepRecord& step) { return step.gradient_norm.value_or(kNone); }, nullptr, nullptr}},
+      {kAlpha, {"Alphas", "alpha", nullptr, mean_alpha, nullptr, nullptr}}};
   return all;
 }
 
 std::string quantity_names() {
-  return "loss, error, accuracy, lr or speed";
+  return "loss, error, accuracy, lr, speed, gradient-norm or alpha";
 }
 
 struct PlotFlags {
@@ -137,6 +145,9 @@ std::vector<plot::Point> step_curve(const RunHistory& run, const PlotRequest& re
   std::vector<plot::Point> points;
   for (const StepRecord& record : run.records.steps)
     points.push_back({record.epoch, request.quantity.of_step(record)});
+  // Not every record has alphas: these points are joined over the others.
+  if (request.quantity.of_step == mean_alpha)
+    std::erase_if(points, [](const plot::Point& point) { return !std::isfinite(point.y); });
   return finished(std::move(points), request);
 }
 
@@ -169,7 +180,7 @@ std::string shortened(const std::string& name) {
 }
 
 /// The best of a curve as it was measured, marked on it and named in the legend.
-void mark_best(plot::Chart& chart, plot::Series& curve, const RunHistory& run, plot::Marker marker,
+void mark_best(plot::Chart& chart, plot::Series& curve, const RunHistory& run, std::size_t index,
                const PlotRequest& request) {
   PlotRequest measured = request;
   measured.smooth = 1;
@@ -182,28 +193,47 @@ void mark_best(plot::Chart& chart, plot::Series& curve, const RunHistory& run, p
   plot::Series point{"", {*best}};
   point.colour = curve.colour;
   point.line_width = 0.0;
-  point.marker = marker;
+  point.marker = plot::marker_shape(index);
+  point.hollow = plot::marker_hollow(index);
   chart.series.push_back(std::move(point));
 }
 
-void add_run(plot::Chart& chart, const RunHistory& run, std::size_t index, const PlotRequest& request) {
+void add_run(plot::Chart& chart, const RunHistory& run, std::size_t index, std::size_t count,
+             const PlotRequest& request) {
   plot::Series curve{shortened(run.marked_name()), {}};
-  curve.colour = plot::palette(index);
   const bool on_sets = request.quantity.of_set != nullptr;
   curve.points = on_sets ? held_out_curve(run, request) : step_curve(run, request);
   if (on_sets) {
     plot::Series training{"", training_curve(run, request)};
-    training.colour = curve.colour;
+    plot::set_look(training, index, count, training.points.size() == 1);
     training.line_width = 1.5;
     training.dash = 5.0;
-    if (training.points.size() == 1) training.marker = plot::marker_shape(index);
     chart.series.push_back(std::move(training));
   }
-  if (curve.points.size() <= kMarkedPoints) curve.marker = plot::marker_shape(index);
+  plot::set_look(curve, index, count, curve.points.size() <= kMarkedPoints);
   const std::size_t at = chart.series.size();
   chart.series.push_back(curve);
-  if (on_sets) mark_best(chart, curve, run, plot::marker_shape(index), request);
+  if (on_sets) mark_best(chart, curve, run, index, request);
   chart.series[at].name = curve.name;
+}
+
+/// Of one run every alpha, of several the mean of each.
+void add_alphas(plot::Chart& chart, const std::vector<RunHistory>& runs, const PlotRequest& request) {
+  if (runs.size() > 1) {
+    chart.y.title = "mean of |alpha|";
+    for (std::size_t i = 0; i < runs.size(); ++i) add_run(chart, runs[i], i, runs.size(), request);
+  } else {
+    for (plot::Series& curve : alpha_curves(runs.front().records)) {
+      curve.points = finished(std::move(curve.points), request);
+      chart.series.push_back(std::move(curve));
+    }
+  }
+  for (const RunHistory& run : runs)
+    if (std::all_of(run.records.steps.begin(), run.records.steps.end(),
+                    [](const StepRecord& record) { return record.alphas.empty(); }))
+      fail(ErrorKind::usage,
+           fmt::format("--what alpha: {} has logged none; ReZero models log them at the end of each epoch",
+                       run.name));
 }
 
 /// "cifar10", or "generated and cifar10"
@@ -231,7 +261,10 @@ plot::Chart chart_of(const std::vector<RunHistory>& runs, const PlotFlags& flags
   chart.x.whole = true;
   chart.subtitle = "data: " + data_of(runs);
   if (request.smooth > 1) chart.subtitle += fmt::format(", each value the mean of {}", request.smooth);
-  for (std::size_t i = 0; i < runs.size(); ++i) add_run(chart, runs[i], i, request);
+  if (flags.what == kAlpha)
+    add_alphas(chart, runs, request);
+  else
+    for (std::size_t i = 0; i < runs.size(); ++i) add_run(chart, runs[i], i, runs.size(), request);
   std::size_t points = 0;
   for (const plot::Series& series : chart.series) points += series.points.size();
   if (points == 0)

@@ -104,7 +104,7 @@ int predict_pictures(const Said& said, const PredictFlags& flags) {
   if (names.empty()) return code;
   const std::vector<double> logits =
       predict(trained.context(), trained.network(), upload(trained.context(), pictures, info.classes),
-              trainer_config(trained.options(), trained.normalisation()));
+              trainer_config(trained.options(), trained.normalisation()), trained.options().tta);
   nlohmann::ordered_json result;
   result["checkpoint"] = path;
   result["data"] = info.data;

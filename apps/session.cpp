@@ -9,6 +9,7 @@
 #include "data/lookup.h"
 #include "engine/plan_file.h"
 #include "kernels/operations.h"
+#include "models/airbench.h"
 
 namespace zeroth::app {
 
@@ -74,7 +75,13 @@ void time_plans(Context& context, const TrainOptions& options, const RunFolder* 
                                                 [](const std::string& line) { say(line); }));
 }
 
+bool is_resnet(const std::string& model) {
+  return model != kAirbench;
+}
+
 ResNetConfig network_config(const TrainOptions& options) {
+  if (!is_resnet(options.model))
+    fail(ErrorKind::usage, fmt::format("this needs a ResNet, and {} is none", options.model));
   ResNetConfig config = resnet_config(options.model);
   config.form = options.residual.value_or(config.form);
   config.shortcut = options.shortcut;
@@ -82,14 +89,21 @@ ResNetConfig network_config(const TrainOptions& options) {
   return config;
 }
 
-std::unique_ptr<ResNet> make_network(Context& context, const TrainOptions& options, std::int64_t classes,
-                                     std::int64_t height, std::int64_t width, std::int64_t channels) {
-  ResNetConfig config = network_config(options);
-  config.classes = classes;
-  config.height = height;
-  config.width = width;
-  config.picture_channels = channels;
-  auto network = std::make_unique<ResNet>(config);
+std::unique_ptr<Model> declare_network(const TrainOptions& options, const PictureKind& pictures) {
+  const auto with_pictures = [&](auto config) {
+    config.classes = pictures.classes;
+    config.height = pictures.height;
+    config.width = pictures.width;
+    config.picture_channels = pictures.channels;
+    return config;
+  };
+  if (!is_resnet(options.model)) return std::make_unique<Airbench>(with_pictures(AirbenchConfig{}));
+  return std::make_unique<ResNet>(with_pictures(network_config(options)));
+}
+
+std::unique_ptr<Model> make_network(Context& context, const TrainOptions& options,
+                                    const PictureKind& pictures) {
+  auto network = declare_network(options, pictures);
   network->store().materialise(context, static_cast<std::uint64_t>(options.seed), options.amp);
   return network;
 }
@@ -98,6 +112,19 @@ PictureSet upload(Context& context, const Pictures& pictures, std::int64_t class
   const Shape shape{pictures.count, pictures.height, pictures.width, pictures.channels};
   return {Tensor::from_host<std::uint8_t>(context, shape, pictures.pixels),
           Tensor::from_host<std::int32_t>(context, {pictures.count}, pictures.labels), classes};
+}
+
+int moments_of(const TrainOptions& options) {
+  switch (options.optimizer) {
+    case OptimizerKind::sgd:
+      return options.momentum > 0.0 ? 1 : 0;
+    case OptimizerKind::muon:
+      return 1;
+    case OptimizerKind::adam:
+    case OptimizerKind::adamw:
+      return 2;
+  }
+  return 0;
 }
 
 TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& normalisation) {
@@ -109,7 +136,10 @@ TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& n
                       options.betas[0],
                       options.betas[1],
                       options.eps,
-                      {}};
+                      {},
+                      options.muon_momentum,
+                      options.muon_iterations,
+                      options.muon_normalize};
   StepGuardConfig& guard = config.optimizer.guard;
   if (options.amp == DType::f16) guard.loss_scale = options.loss_scale.value_or(kFirstLossScale);
   guard.params.dynamic = options.amp == DType::f16 && !options.loss_scale;
@@ -118,8 +148,18 @@ TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& n
   guard.params.max_norm = options.clip_norm;
   guard.params.stop = options.nonfinite == OnNonfinite::stop;
   config.rates.fill({options.lr, options.weight_decay});
-  config.rates[static_cast<std::size_t>(ParameterGroup::alpha)] = {
-      options.alpha_lr.value_or(options.lr), options.alpha_wd.value_or(options.weight_decay)};
+  const auto rates_of = [&](ParameterGroup group) -> GroupRates& {
+    return config.rates[static_cast<std::size_t>(group)];
+  };
+  rates_of(ParameterGroup::alpha) = {options.alpha_lr.value_or(options.lr),
+                                     options.alpha_wd.value_or(options.weight_decay)};
+  for (const ParameterGroup group : {ParameterGroup::bias, ParameterGroup::norm})
+    rates_of(group) = {options.bias_lr.value_or(options.lr), options.bias_wd.value_or(options.weight_decay)};
+  if (options.optimizer == OptimizerKind::muon)
+    rates_of(ParameterGroup::hidden) = {options.muon_lr, options.muon_wd};
+  config.ema_decay = options.ema;
+  config.lookahead = {options.lookahead.value_or(0), options.lookahead_alpha, options.lookahead_power};
+  config.evaluate_averaged = options.averaged_weights;
   const double gamma = options.gamma.value_or(options.schedule == ScheduleKind::exponential ? 0.95 : 0.1);
   config.schedule = {options.schedule,
                      options.milestones,
@@ -130,6 +170,7 @@ TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& n
                      options.cycle_start,
                      options.cycle_end};
   config.label_smoothing = options.label_smoothing;
+  config.mixup = options.mixup;
   config.augmentation = options.augment.value_or(Augmentation{});
   config.seed = static_cast<std::uint64_t>(options.seed);
   config.step_mode = options.step;
@@ -149,7 +190,7 @@ Normalisation normalisation_for(const std::string& name, std::int64_t channels) 
   return normalisation;
 }
 
-double training_flops(const ResNet& network) {
+double training_flops(const Model& network) {
   return 6.0 * static_cast<double>(network.multiply_adds());
 }
 

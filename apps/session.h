@@ -37,14 +37,26 @@ std::unique_ptr<Context> make_context(const TrainOptions& options);
 /// unless `run` is null, and in the user's cache.
 void time_plans(Context& context, const TrainOptions& options, const RunFolder* run);
 
-/// The network for pictures of this shape, its parameters initialised from the seed.
-std::unique_ptr<ResNet> make_network(Context& context, const TrainOptions& options, std::int64_t classes,
-                                     std::int64_t height, std::int64_t width, std::int64_t channels);
+/// What a network is shown, and how many classes it knows; CIFAR-10's where nothing else is said.
+struct PictureKind {
+  std::int64_t classes = 10, height = 32, width = 32, channels = 3;
+};
 
-/// The same without parameters in memory: for its layer table.
+/// The network for such pictures, its parameters initialised from the seed.
+std::unique_ptr<Model> make_network(Context& context, const TrainOptions& options,
+                                    const PictureKind& pictures);
+
+/// The same without parameters in memory: for its layer table and counts.
+std::unique_ptr<Model> declare_network(const TrainOptions& options, const PictureKind& pictures = {});
+
+bool is_resnet(const std::string& model);
+/// Throws Error(usage) for another model.
 ResNetConfig network_config(const TrainOptions& options);
 
 PictureSet upload(Context& context, const Pictures& pictures, std::int64_t classes);
+
+/// How many buffers of the parameters' size the optimizer keeps.
+int moments_of(const TrainOptions& options);
 
 TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& normalisation);
 
@@ -55,7 +67,7 @@ Normalisation normalisation_for(const std::string& name, std::int64_t channels);
 
 /// FLOPs of one training step's forward and backward for one picture: both gradients of each product cost as
 /// much as the product.
-double training_flops(const ResNet& network);
+double training_flops(const Model& network);
 
 /// "17.55 %"
 std::string percent(double fraction);

@@ -125,6 +125,8 @@ void add_run_settings(SettingTable& table);
 void add_model_settings(SettingTable& table);
 void add_data_settings(SettingTable& table);
 void add_optimization_settings(SettingTable& table);
+void add_optimizer_settings(SettingTable& table);  // within the former
+void add_average_settings(SettingTable& table);    // the same
 void add_machine_settings(SettingTable& table);
 void add_parallel_settings(SettingTable& table);
 

@@ -6,8 +6,10 @@ namespace zeroth::app {
 
 namespace {
 
-const Choices<OptimizerKind> kOptimizers{
-    {"sgd", OptimizerKind::sgd}, {"adam", OptimizerKind::adam}, {"adamw", OptimizerKind::adamw}};
+const Choices<OptimizerKind> kOptimizers{{"sgd", OptimizerKind::sgd},
+                                         {"adam", OptimizerKind::adam},
+                                         {"adamw", OptimizerKind::adamw},
+                                         {"muon", OptimizerKind::muon}};
 const Choices<ScheduleKind> kSchedules{
     {"constant", ScheduleKind::constant},       {"step", ScheduleKind::step},
     {"exponential", ScheduleKind::exponential}, {"cosine", ScheduleKind::cosine},
@@ -15,10 +17,12 @@ const Choices<ScheduleKind> kSchedules{
     {"plateau", ScheduleKind::plateau}};
 const Choices<OnNonfinite> kNonfinite{{"stop", OnNonfinite::stop}, {"skip", OnNonfinite::skip}};
 
-const Setting::Condition kSgd{"--optimizer sgd",
-                              [](const TrainOptions& o) { return o.optimizer == OptimizerKind::sgd; }};
-const Setting::Condition kAdam{"--optimizer adam or adamw",
-                               [](const TrainOptions& o) { return o.optimizer != OptimizerKind::sgd; }};
+bool is_adam(const TrainOptions& o) {
+  return o.optimizer == OptimizerKind::adam || o.optimizer == OptimizerKind::adamw;
+}
+
+const Setting::Condition kSgd{"--optimizer sgd or muon", [](const TrainOptions& o) { return !is_adam(o); }};
+const Setting::Condition kAdam{"--optimizer adam or adamw", is_adam};
 const Setting::Condition kStep{"--schedule step",
                                [](const TrainOptions& o) { return o.schedule == ScheduleKind::step; }};
 const Setting::Condition kGamma{"--schedule step or exponential", [](const TrainOptions& o) {
@@ -89,7 +93,8 @@ void add_optimization_settings(SettingTable& table) {
   table.choice("optimizer", &TrainOptions::optimizer, kOptimizers, "update rule");
   table.real("lr", &TrainOptions::lr, kPositive, "learning rate");
   table.real("momentum", &TrainOptions::momentum, kBelowOne, "of sgd").only_with = kSgd;
-  table.boolean("nesterov", &TrainOptions::nesterov, "Nesterov momentum (sgd)").only_with = kSgd;
+  table.boolean("nesterov", &TrainOptions::nesterov, "Nesterov momentum (sgd; muon's own is always)")
+      .only_with = kSgd;
   table.real("weight_decay", &TrainOptions::weight_decay, kNotNegative, "on every parameter but alpha");
   table.real("alpha_lr", &TrainOptions::alpha_lr, kNotNegative, "as lr", "learning rate of the alphas")
       .only_with = kReZero;
@@ -107,8 +112,12 @@ void add_optimization_settings(SettingTable& table) {
       [](const TrainOptions& o) { return print_real(o.betas[0]) + ',' + print_real(o.betas[1]); });
   betas.only_with = kAdam;
   table.real("eps", &TrainOptions::eps, kPositive, "of adam and adamw").only_with = kAdam;
+  add_optimizer_settings(table);
+  add_average_settings(table);
   table.real("label_smoothing", &TrainOptions::label_smoothing, kBelowOne,
              "share of the target spread over all classes");
+  table.real("mixup", &TrainOptions::mixup, kNotNegative,
+             "pictures of a batch mixed in pairs, labels with them, by a share from Beta(X, X); 0: off");
   table.choice("schedule", &TrainOptions::schedule, kSchedules, "course of the learning rate");
   Setting& milestones = table.add(
       "milestones", "LIST", ValueType::list, "step: epochs after which the rate is multiplied by gamma",

@@ -2,6 +2,13 @@
 
 namespace zeroth::app {
 
+namespace {
+
+const Choices<TestViews> kTestViews{
+    {"none", TestViews::one}, {"flip", TestViews::flip}, {"translate", TestViews::translate}};
+
+}  // namespace
+
 void add_run_settings(SettingTable& table) {
   table.group("Run");
   table.text("recipe", &TrainOptions::recipe, "NAME", "", "a named set of values; other flags override it");
@@ -29,6 +36,11 @@ void add_run_settings(SettingTable& table) {
   table
       .boolean("tensorboard", &TrainOptions::tensorboard,
                "event files for TensorBoard in the run folder, beside its log")
+      .may_change = true;
+  table
+      .choice("tta", &TrainOptions::tta, kTestViews,
+              "views of a test picture whose logits the final test, eval and predict average: itself, its "
+              "mirror image too, both moved by a pixel too")
       .may_change = true;
   this_run_only(table.boolean("quiet", &TrainOptions::quiet, "no progress, only results and errors"));
 }

@@ -90,7 +90,7 @@ bool computes_through_f32(const Context& context, DType dtype) {
   return context.device().kind == DeviceKind::cpu && !cpu::conv2d_row.supports(typical, Conv2dPass::forward);
 }
 
-void tell_start(const Start& start, const Context& context, const ResNet& network, const Training& training) {
+void tell_start(const Start& start, const Context& context, const Model& network, const Training& training) {
   const TrainOptions& options = start.options;
   for (const std::string& line : start.notices) tell(options, line);
   if (computes_through_f32(context, options.amp))
@@ -114,6 +114,7 @@ void tell_start(const Start& start, const Context& context, const ResNet& networ
 
 /// "resnet20 with residual post and shortcut B": what weights fit into besides their shapes.
 std::string architecture(const TrainOptions& options) {
+  if (!is_resnet(options.model)) return options.model;
   const ResNetConfig config = network_config(options);
   TrainOptions shown = options;
   shown.residual = config.form;
@@ -124,7 +125,7 @@ std::string architecture(const TrainOptions& options) {
 }
 
 /// The weights of --init. Another program's file has names and shapes only; a checkpoint says what it is of.
-void fill_initial_weights(const TrainOptions& options, Context& context, ResNet& network) {
+void fill_initial_weights(const TrainOptions& options, Context& context, Model& network) {
   const SafetensorsFile file(options.init);
   if (is_checkpoint(file)) {
     const std::string theirs = architecture(trained_options(checkpoint_info(file).config, options.init)),
@@ -137,8 +138,10 @@ void fill_initial_weights(const TrainOptions& options, Context& context, ResNet&
   load_weights(context, file, network);
 }
 
-/// Loads what the run starts from: a checkpoint's everything, or the weights of --init.
-void fill_network(const Start& start, Context& context, ResNet& network, Trainer& trainer) {
+/// Loads what the run starts from: a checkpoint's everything, the weights of --init, or what follows from the
+/// pictures.
+void fill_network(const Start& start, Context& context, Model& network, Trainer& trainer,
+                  const PictureSet& pictures) {
   if (start.checkpoint != nullptr) {
     std::vector<NamedTensor> tensors = trainer.tensors();
     // Checkpoints from before there was a step guard lack its state, and resume_at() makes up for that.
@@ -149,6 +152,10 @@ void fill_network(const Start& start, Context& context, ResNet& network, Trainer
     trainer.resume_at(start.info.step);
   } else if (!start.options.init.empty()) {
     fill_initial_weights(start.options, context, network);
+    trainer.restart_averages();
+  } else {
+    network.initialise_from(context, pictures, trainer.config());
+    trainer.restart_averages();
   }
 }
 
@@ -161,8 +168,8 @@ int train(const Said& said, bool json) {
   settle_data(start, dataset);
   const TrainOptions& options = start.options;
 
-  const std::unique_ptr<ResNet> network = make_network(
-      *context, options, start.info.classes, start.info.height, start.info.width, start.info.channels);
+  const std::unique_ptr<Model> network = make_network(
+      *context, options, {start.info.classes, start.info.height, start.info.width, start.info.channels});
   const Split split = class_balanced_split(dataset.train.labels, dataset.classes(), options.val_split,
                                            static_cast<std::uint64_t>(options.seed));
   TrainerConfig config = trainer_config(options, normalisation_for(options.normalize, start.info.channels));
@@ -177,7 +184,7 @@ int train(const Said& said, bool json) {
   if (start.info.step > options.epochs * trainer.steps_per_epoch())
     fail(ErrorKind::usage, fmt::format("--epochs {}: the run has trained {} steps of {} an epoch already",
                                        options.epochs, start.info.step, trainer.steps_per_epoch()));
-  fill_network(start, *context, *network, trainer);
+  fill_network(start, *context, *network, trainer, pictures);
   const PictureSet test = upload(*context, dataset.test, dataset.classes());
   const double matrix_rate = measure_matrix_rate(*context, options.amp);
   open_run(start, trainer.steps_per_epoch());

@@ -81,7 +81,7 @@ int TrainLoop::run() {
     const std::int64_t in_epoch = steps - (steps - 1) / trainer.steps_per_epoch() * trainer.steps_per_epoch();
     if (ends || steps % kLogEvery == 0) {
       gather();
-      log_step();
+      log_step(ends);
       show();
     } else if (progress_.due(in_epoch, trainer.steps_per_epoch())) {
       gather();
@@ -94,7 +94,7 @@ int TrainLoop::run() {
   // A step count that is no whole number of epochs has no checkpoint yet.
   if (!trainer.at_epoch_start() && trainer.steps_taken() > first_step_) {
     gather();  // a signal may have come after the loop looked
-    if (line_.rows > 0) log_step();
+    if (line_.rows > 0) log_step(true);
     if (signal == 0) evaluate();
     save(training_.folder.last());
   }
@@ -178,10 +178,15 @@ SetResult TrainLoop::evaluate() {
 
 Evaluation TrainLoop::final_evaluation() {
   if (!training_.validation.empty() && std::filesystem::exists(training_.folder.best())) {
-    load_weights(training_.context, SafetensorsFile(training_.folder.best()), training_.network);
-    tested_.reset();
+    const SafetensorsFile best(training_.folder.best());
+    Context& context = training_.context;
+    ResNet& network = training_.network;
+    load_weights(context, best, network,
+                 training_.options.averaged_weights ? averages_in(best, network) : "");
+    tested_ = zeroth::evaluate(context, network, training_.test, training_.trainer.config());
   }
-  if (!tested_) tested_ = training_.trainer.evaluate(training_.test);
+  if (training_.options.tta != TestViews::one || !tested_)
+    tested_ = training_.trainer.evaluate(training_.test, {}, training_.options.tta);
   if (!std::isfinite(tested_->metrics.loss)) fail_diverged(no_longer_finite("the loss on the test set"));
   return *tested_;
 }
@@ -192,7 +197,16 @@ void TrainLoop::log(const Record& record) {
   if (events_) events_->write(record);
 }
 
-void TrainLoop::log_step() {
+/// Read from the device: between epochs, when nothing is lost by waiting.
+std::vector<std::pair<std::string, double>> TrainLoop::alphas() const {
+  std::vector<std::pair<std::string, double>> all;
+  for (const Parameter& parameter : training_.network.store().parameters())
+    if (parameter.group == ParameterGroup::alpha)
+      all.emplace_back(parameter.name, numbers_of(training_.context, parameter.value).front());
+  return all;
+}
+
+void TrainLoop::log_step(bool ends) {
   const Trainer& trainer = training_.trainer;
   StepRecord record;
   record.step = trainer.steps_taken();
@@ -204,6 +218,7 @@ void TrainLoop::log_step() {
   if (training_.matrix_rate > 0)
     record.of_ceiling = record.images_per_second * training_.flops_per_image / training_.matrix_rate;
   fill_report(record);
+  if (ends) record.alphas = alphas();
   log(record);
   line_ = {};
   line_start_ = Clock::now();

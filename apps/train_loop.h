@@ -13,14 +13,14 @@
 #include "engine/progress.h"
 #include "engine/run_log.h"
 #include "engine/trainer.h"
-#include "models/resnet.h"
+#include "models/model.h"
 
 namespace zeroth::app {
 
 /// What a training runs with; everything here outlives the loop.
 struct Training {
   Context& context;
-  ResNet& network;
+  Model& network;
   Trainer& trainer;
   const TrainOptions& options;
   const RunFolder& folder;
@@ -72,7 +72,8 @@ class TrainLoop {
   SetResult evaluate();
   template <class Record>
   void log(const Record& record);
-  void log_step();
+  void log_step(bool ends);
+  std::vector<std::pair<std::string, double>> alphas() const;
   void show();
   void finish_epoch();
   /// What the accuracy of an epoch decides of those to come, by --schedule plateau and --early-stop.

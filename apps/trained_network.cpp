@@ -27,8 +27,8 @@ TrainOptions options_here(const CheckpointInfo& info, const std::string& path, c
 }  // namespace
 
 std::vector<std::string> TrainedNetwork::settings(bool with_data) {
-  std::vector<std::string> keys{"device",        "threads", "deterministic", "tf32",
-                                "sync_launches", "impl",    "quiet"};
+  std::vector<std::string> keys{"device", "threads", "deterministic", "tf32", "sync_launches",
+                                "impl",   "weights", "tta",           "quiet"};
   if (with_data) keys.insert(keys.begin(), "data");
   return keys;
 }
@@ -38,16 +38,27 @@ TrainedNetwork::TrainedNetwork(const SafetensorsFile& checkpoint, const Said& sa
       info_(checkpoint_info(checkpoint)),
       options_(options_here(info_, path_, said)),
       context_(make_context(options_)),
-      network_(make_network(*context_, options_, info_.classes, info_.height, info_.width, info_.channels)) {
+      network_(make_network(*context_, options_, {info_.classes, info_.height, info_.width, info_.channels})),
+      averages_said_(last_said(said, "weights") != nullptr && options_.averaged_weights) {
   time_plans(*context_, options_, nullptr);
-  load_weights(*context_, checkpoint, *network_);
+  load_tensors(checkpoint);
+}
+
+void TrainedNetwork::load_tensors(const SafetensorsFile& checkpoint) {
+  const std::string averages = averages_in(checkpoint, *network_);
+  if (averages_said_ && averages.empty())
+    fail(ErrorKind::data,
+         fmt::format("{} holds no averaged weights: it was trained with neither --ema nor --lookahead",
+                     path_));
+  averaged_ = options_.averaged_weights && !averages.empty();
+  load_weights(*context_, checkpoint, *network_, averaged_ ? averages : "");
 }
 
 void TrainedNetwork::load(const SafetensorsFile& checkpoint) {
   const CheckpointInfo info = checkpoint_info(checkpoint);
-  load_weights(*context_, checkpoint, *network_);
-  info_ = info;
   path_ = checkpoint.path().string();
+  load_tensors(checkpoint);
+  info_ = info;
 }
 
 Normalisation TrainedNetwork::normalisation() const {
@@ -64,7 +75,8 @@ Evaluation TrainedNetwork::evaluate(const Dataset& dataset) {
                      dataset.classes(), test.height, test.width, test.channels));
   if (uploaded_ != &dataset) test_ = upload(*context_, test, info_.classes);
   uploaded_ = &dataset;
-  return zeroth::evaluate(*context_, *network_, test_, trainer_config(options_, normalisation()));
+  return zeroth::evaluate(*context_, *network_, test_, trainer_config(options_, normalisation()), {},
+                          options_.tta);
 }
 
 }  // namespace zeroth::app

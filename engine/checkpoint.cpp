@@ -138,13 +138,22 @@ void fill_tensors(Context& context, const SafetensorsFile& file, std::span<const
   }
 }
 
-void load_weights(Context& context, const SafetensorsFile& file, Network& network) {
+void load_weights(Context& context, const SafetensorsFile& file, Network& network,
+                  const std::string& prefix) {
   ParameterStore& store = network.store();
   std::vector<NamedTensor> all;
-  for (const Parameter& parameter : store.parameters()) all.push_back({parameter.name, parameter.value});
-  for (const StateTensor& tensor : store.state()) all.push_back({tensor.name, tensor.value});
+  for (const Parameter& parameter : store.parameters())
+    all.push_back({prefix + parameter.name, parameter.value});
+  for (const StateTensor& tensor : store.state()) all.push_back({prefix + tensor.name, tensor.value});
   fill_tensors(context, file, all);
   store.refresh_working_values(context);
+}
+
+std::string averages_in(const SafetensorsFile& file, const Network& network) {
+  const std::string& first = network.store().parameters().front().name;
+  for (const char* prefix : {kEmaName, kLookaheadName})
+    if (file.find(prefix + first) != nullptr) return prefix;
+  return "";
 }
 
 }  // namespace zeroth

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <span>
+#include <string>
 
 #include "engine/safetensors.h"
 #include "engine/trainer.h"
@@ -34,8 +35,13 @@ void check_contents(const SafetensorsFile& file);
 /// file and tensor; nothing has been filled then.
 void fill_tensors(Context& context, const SafetensorsFile& file, std::span<const NamedTensor> tensors);
 
-/// Fills the parameters and state of a network, what inference needs, and their working copies. Throws as
-/// fill_tensors() does.
-void load_weights(Context& context, const SafetensorsFile& file, Network& network);
+/// Fills the parameters and state of a network, what inference needs, and their working copies, from the
+/// tensors of these names behind `prefix`. Throws as fill_tensors() does.
+void load_weights(Context& context, const SafetensorsFile& file, Network& network,
+                  const std::string& prefix = "");
+
+/// The prefix of the averaged weights that a checkpoint of this network holds: those of the EMA, else
+/// Lookahead's slow ones; empty where it holds none.
+std::string averages_in(const SafetensorsFile& file, const Network& network);
 
 }  // namespace zeroth

@@ -138,8 +138,7 @@ EventLog::EventLog(const fs::path& folder, std::int64_t steps_taken) {
   replace_file(path_, tf_record(version.bytes()) + (steps_taken > 0 ? tf_record(start.bytes()) : ""));
 }
 
-void EventLog::write_scalars(std::int64_t step,
-                             std::initializer_list<std::pair<const char*, double>> scalars) {
+void EventLog::write_scalars(std::int64_t step, const Scalars& scalars) {
   ProtoMessage summary;
   for (const auto& [tag, value] : scalars)
     if (std::isfinite(value))
@@ -148,12 +147,14 @@ void EventLog::write_scalars(std::int64_t step,
 }
 
 void EventLog::write(const StepRecord& record) {
-  write_scalars(record.step, {{"train/loss", record.loss},
-                              {"train/error", record.error},
-                              {"train/lr", record.learning_rate},
-                              {"train/images_per_second", record.images_per_second},
-                              {"train/gradient_norm", record.gradient_norm.value_or(kNone)},
-                              {"train/loss_scale", record.loss_scale.value_or(kNone)}});
+  Scalars scalars{{"train/loss", record.loss},
+                  {"train/error", record.error},
+                  {"train/lr", record.learning_rate},
+                  {"train/images_per_second", record.images_per_second},
+                  {"train/gradient_norm", record.gradient_norm.value_or(kNone)},
+                  {"train/loss_scale", record.loss_scale.value_or(kNone)}};
+  for (const auto& [name, value] : record.alphas) scalars.emplace_back("alpha/" + name, value);
+  write_scalars(record.step, scalars);
 }
 
 void EventLog::write(const EpochRecord& record) {

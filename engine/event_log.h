@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <initializer_list>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,7 +14,8 @@ namespace zeroth {
 /// trained it. Such a file is a sequence of TFRecords (length, masked CRC-32C, bytes, masked CRC-32C), each
 /// an Event message of tensorflow/core/util/event.proto. Scalars, by optimizer step: train/loss, train/error,
 /// train/lr, train/images_per_second, and where they are known train/gradient_norm and train/loss_scale;
-/// after each epoch validation/ or test/loss and /error. Quantities that are not finite are left out.
+/// after each epoch validation/ or test/loss and /error, and alpha/NAME of every alpha. Quantities that are
+/// not finite are left out.
 class EventLog {
  public:
   /// Begins a file. Of older ones, events of steps after `steps_taken` and what a crash left half written are
@@ -28,7 +28,8 @@ class EventLog {
   void write(const EpochRecord& record);
 
  private:
-  void write_scalars(std::int64_t step, std::initializer_list<std::pair<const char*, double>> scalars);
+  using Scalars = std::vector<std::pair<std::string, double>>;
+  void write_scalars(std::int64_t step, const Scalars& scalars);
   std::filesystem::path path_;
 };
 

@@ -2,9 +2,11 @@
 
 #include "kernels/avg_pool/avg_pool.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/gelu/gelu.h"
 #include "kernels/linear/linear.h"
 #include "kernels/max_pool/max_pool.h"
 #include "kernels/relu/relu.h"
+#include "kernels/scale/scale.h"
 #include "kernels/shortcut_a/shortcut_a.h"
 #include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
 
@@ -122,6 +124,34 @@ struct ReluNode {
   }
 };
 
+struct GeluNode {
+  Tensor x;
+  int x_slot, y_slot;
+
+  void backward(Tape& tape) {
+    const Tensor dy = tape.take_gradient(y_slot);
+    if (!dy.defined()) return;
+    const bool in_place = tape.can_adopt(x_slot);
+    const auto dx = in_place ? Tape::Target{dy, GradMode::overwrite} : tape.target(x_slot);
+    gelu_backward(tape.context(), dy, x, dx.view, dx.mode);
+    if (in_place) tape.adopt(x_slot, dy);
+  }
+};
+
+struct ScaleNode {
+  double factor;
+  int x_slot, y_slot;
+
+  void backward(Tape& tape) {
+    const Tensor dy = tape.take_gradient(y_slot);
+    if (!dy.defined()) return;
+    const bool in_place = tape.can_adopt(x_slot);
+    const auto dx = in_place ? Tape::Target{dy, GradMode::overwrite} : tape.target(x_slot);
+    scale_backward(tape.context(), factor, dy, dx.view, dx.mode);
+    if (in_place) tape.adopt(x_slot, dy);
+  }
+};
+
 struct ResidualNode {
   ResidualParams params;
   Tensor f, y;
@@ -202,6 +232,7 @@ struct MaxPoolNode {
 struct SoftmaxCrossEntropyNode {
   SoftmaxCrossEntropyParams params;
   Tensor logits, labels;
+  MixedLabels others;
   int logits_slot, loss_slot;
 
   void backward(Tape& tape) {
@@ -209,7 +240,7 @@ struct SoftmaxCrossEntropyNode {
     if (!dloss.defined()) return;
     if (const auto dlogits = tape.target(logits_slot); dlogits.mode != GradMode::skip)
       softmax_cross_entropy_backward(tape.context(), params, logits, labels, dloss, dlogits.view,
-                                     dlogits.mode);
+                                     dlogits.mode, {others.labels, others.share});
   }
 };
 
@@ -302,6 +333,20 @@ Variable relu(Tape& tape, const Variable& x) {
   return y;
 }
 
+Variable gelu(Tape& tape, const Variable& x) {
+  Variable y = tape.result(Tensor::empty(tape.context(), x.value.shape(), x.value.dtype()), x.slot >= 0);
+  gelu_forward(tape.context(), x.value, y.value);
+  if (y.slot >= 0) tape.record(GeluNode{x.value, x.slot, y.slot});
+  return y;
+}
+
+Variable scale(Tape& tape, const Variable& x, double factor) {
+  Variable y = tape.result(Tensor::empty(tape.context(), x.value.shape(), x.value.dtype()), x.slot >= 0);
+  scale_forward(tape.context(), factor, x.value, y.value);
+  if (y.slot >= 0) tape.record(ScaleNode{factor, x.slot, y.slot});
+  return y;
+}
+
 Variable residual(Tape& tape, ResidualForm form, const Variable& f, const Variable& shortcut,
                   const Variable& alpha) {
   const ResidualParams params{form, f.value.elements(), f.value.dtype()};
@@ -364,7 +409,7 @@ Variable max_pool(Tape& tape, const Variable& x, std::int64_t window, std::int64
 }
 
 Loss softmax_cross_entropy(Tape& tape, const Variable& logits, const Tensor& labels, double smoothing,
-                           const Tensor& metrics) {
+                           const Tensor& metrics, const MixedLabels& others) {
   require_rank(logits, 2, "softmax_cross_entropy: logits have two dimensions (N, K)");
   const SoftmaxCrossEntropyParams params{logits.value.shape()[0], logits.value.shape()[1], smoothing,
                                          logits.value.dtype()};
@@ -373,9 +418,9 @@ Loss softmax_cross_entropy(Tape& tape, const Variable& logits, const Tensor& lab
   Loss result{tape.result(Tensor::empty(context, {1}, dtype), logits.slot >= 0),
               Tensor::empty(context, {params.n}, dtype), Tensor::empty(context, {params.n}, DType::i32)};
   softmax_cross_entropy_forward(context, params, logits.value, labels, result.loss.value, result.row_losses,
-                                result.predictions, metrics);
+                                result.predictions, metrics, {others.labels, others.share});
   if (result.loss.slot >= 0)
-    tape.record(SoftmaxCrossEntropyNode{params, logits.value, labels, logits.slot, result.loss.slot});
+    tape.record(SoftmaxCrossEntropyNode{params, logits.value, labels, others, logits.slot, result.loss.slot});
   return result;
 }
 

@@ -31,6 +31,11 @@ Variable batch_norm_act(Tape& tape, Epilogue epilogue, const Variable& x, const 
 
 Variable relu(Tape& tape, const Variable& x);
 
+Variable gelu(Tape& tape, const Variable& x);
+
+/// factor * x
+Variable scale(Tape& tape, const Variable& x, double factor);
+
 /// Joins a block's branch and shortcut. alpha: (1); not used by ResidualForm::plain.
 Variable residual(Tape& tape, ResidualForm form, const Variable& f, const Variable& shortcut,
                   const Variable& alpha);
@@ -53,9 +58,15 @@ struct Loss {
   Tensor predictions;  ///< (N) i32
 };
 
+/// Second labels, (N) i32, and the weight of the first ones, (1), which lies on the device: what mixup makes.
+struct MixedLabels {
+  Tensor labels;
+  TensorView share;
+};
+
 /// logits: (N, K), labels: (N) i32. `metrics` (3) f64 {sum of losses, correct, rows} is added to unless
 /// undefined.
 Loss softmax_cross_entropy(Tape& tape, const Variable& logits, const Tensor& labels, double smoothing,
-                           const Tensor& metrics);
+                           const Tensor& metrics, const MixedLabels& others = {});
 
 }  // namespace zeroth

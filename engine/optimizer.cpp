@@ -1,9 +1,14 @@
 #include "engine/optimizer.h"
 
 #include "kernels/adamw/adamw.h"
+#include "kernels/muon/muon.h"
 #include "kernels/sgd/sgd.h"
 
 namespace zeroth {
+
+namespace {
+constexpr int kRateRows = kParameterGroups + 1;  // the last one for what is frozen: zeros
+}
 
 Optimizer::Optimizer(Context& context, ParameterStore& store, const OptimizerConfig& config)
     : context_(context),
@@ -17,9 +22,13 @@ Optimizer::Optimizer(Context& context, ParameterStore& store, const OptimizerCon
   const auto zeros = [&] {
     return offloads ? Tensor::pinned(context, shape, dtype) : Tensor::zeros(context, shape, dtype);
   };
-  if (config.kind != OptimizerKind::sgd)
+  if (config.kind == OptimizerKind::muon && (offloads || store.shares()))
+    fail(ErrorKind::usage,
+         "--optimizer muon needs whole matrices on the device: it goes with --parallel ddp, "
+         "without --offload");
+  if (config.kind == OptimizerKind::adam || config.kind == OptimizerKind::adamw)
     moments_ = {{"m", zeros()}, {"v", zeros()}};
-  else if (config.momentum != 0.0)
+  else if (config.momentum != 0.0 || config.kind == OptimizerKind::muon)
     moments_ = {{"momentum", zeros()}};
   if (offloads) {
     host_ = std::make_unique<HostSide>();
@@ -34,12 +43,12 @@ Optimizer::Optimizer(Context& context, ParameterStore& store, const OptimizerCon
     host_->factor = beside(guard_.factor());
     host_->updates = beside(guard_.updates());
   }
-  rates_ = inputs_.add({kParameterGroups, 2}, dtype);
+  rates_ = inputs_.add({kRateRows, 2}, dtype);
 }
 
 void Optimizer::set_rates(const std::array<GroupRates, kParameterGroups>& rates) {
   dispatch_reference(rates_.dtype, [&]<class T>(TypeTag<T>) {
-    std::array<T, 2 * kParameterGroups> values;
+    std::array<T, 2 * kRateRows> values{};
     for (std::size_t group = 0; group < rates.size(); ++group) {
       values[2 * group] = static_cast<T>(rates[group].learning_rate);
       values[2 * group + 1] = static_cast<T>(rates[group].weight_decay);
@@ -55,7 +64,7 @@ void Optimizer::begin_step() {
 
 FlatParams Optimizer::flat_params() const {
   const Tensor& values = store_.flat_values();
-  return {values.elements(), kParameterGroups, values.dtype(), store_.working_dtype()};
+  return {values.elements(), kRateRows, values.dtype(), store_.working_dtype()};
 }
 
 void Optimizer::queue_update() {
@@ -70,13 +79,10 @@ void Optimizer::queue_update() {
   if (host_ == nullptr) update(context_, parameters, guard_.updates());
 }
 
-void Optimizer::update(Context& context, FlatParameters parameters, ConstTensorView updates) {
+void Optimizer::update(Context& context, const FlatParameters& parameters, ConstTensorView updates) {
   const FlatParams flat = flat_params();
-  if (config_.kind == OptimizerKind::sgd) {
-    const SgdParams params{flat, config_.momentum, config_.nesterov};
-    sgd_step(context, params, parameters, moments_.empty() ? TensorView() : TensorView(moments_[0].value));
-    return;
-  }
+  if (config_.kind == OptimizerKind::sgd) return sgd(context, flat, parameters);
+  if (config_.kind == OptimizerKind::muon) return muon(flat, parameters);
   const AdamwParams params{flat, config_.beta1, config_.beta2, config_.eps,
                            config_.kind == OptimizerKind::adamw};
   adamw_step(context, params, parameters, moments_[0].value, moments_[1].value, updates);
@@ -103,6 +109,25 @@ void Optimizer::update_on_host() {
   }
   parameters.gradient_factor = host_->factor;
   update(host_->context, parameters, host_->updates);
+}
+
+void Optimizer::sgd(Context& context, const FlatParams& flat, const FlatParameters& parameters) {
+  SgdParams params{flat, config_.momentum, config_.nesterov};
+  if (config_.kind == OptimizerKind::muon) params.left_out = static_cast<int>(ParameterGroup::hidden);
+  sgd_step(context, params, parameters, moments_.empty() ? TensorView() : TensorView(moments_[0].value));
+}
+
+/// The two share the momentum buffer, each its own segments.
+void Optimizer::muon(const FlatParams& flat, const FlatParameters& parameters) {
+  sgd(context_, flat, parameters);
+  MuonParams params{flat, config_.muon_momentum, config_.muon_iterations, config_.muon_normalise, {}};
+  for (const Parameter& parameter : store_.parameters())
+    if (parameter.group == ParameterGroup::hidden && !parameter.frozen) {
+      const std::int64_t rows = parameter.shape[0];
+      params.matrices.push_back({parameter.offset, rows, parameter.shape.elements() / rows});
+    }
+  const std::size_t bytes = muon_workspace(context_, params);
+  muon_step(context_, params, parameters, moments_[0].value, context_.scratch(bytes));
 }
 
 void Optimizer::resume_at(std::int64_t steps) {

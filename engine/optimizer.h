@@ -11,7 +11,8 @@
 
 namespace zeroth {
 
-enum class OptimizerKind : std::uint8_t { sgd, adam, adamw };
+/// muon: Muon on the matrices of ParameterGroup::hidden, sgd on everything else.
+enum class OptimizerKind : std::uint8_t { sgd, adam, adamw, muon };
 
 struct GroupRates {
   double learning_rate = 0.0, weight_decay = 0.0;
@@ -19,16 +20,19 @@ struct GroupRates {
 
 struct OptimizerConfig {
   OptimizerKind kind = OptimizerKind::sgd;
-  double momentum = 0.9;                          // sgd
-  bool nesterov = false;                          // sgd
+  double momentum = 0.9;                          // sgd, and of muon what sgd updates
+  bool nesterov = false;                          // the same
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;  // adam, adamw
   StepGuardConfig guard = {};
+  double muon_momentum = 0.95;  // muon, of hidden matrices, always Nesterov's
+  std::int64_t muon_iterations = 5;
+  bool muon_normalise = false;
 };
 
-/// Updates a network's flat value buffer from its flat gradient buffer: one kernel a step, behind a guard
-/// that may skip it. Moments lie in flat buffers of the same layout. A step has two parts: begin_step()
-/// writes what the host decides to device memory, and queue_update() queues the work that reads it. Only the
-/// second part is captured.
+/// Updates a network's flat value buffer from its flat gradient buffer: one kernel a step, and Muon's, behind
+/// a guard that may skip it. Moments lie in flat buffers of the same layout. A step has two parts:
+/// begin_step() writes what the host decides to device memory, and queue_update() queues the work that reads
+/// it. Only the second part is captured.
 class Optimizer {
  public:
   Optimizer(Context& context, ParameterStore& store, const OptimizerConfig& config);
@@ -67,6 +71,9 @@ class Optimizer {
   const std::vector<Moment>& moments() const { return moments_; }
 
  private:
+  void sgd(Context& context, const FlatParams& flat, const FlatParameters& parameters);
+  void muon(const FlatParams& flat, const FlatParameters& parameters);
+
   Context& context_;
   ParameterStore& store_;
   OptimizerConfig config_;
@@ -77,7 +84,7 @@ class Optimizer {
   std::int64_t steps_taken_ = 0;
 
   FlatParams flat_params() const;
-  void update(Context& context, FlatParameters parameters, ConstTensorView updates);
+  void update(Context& context, const FlatParameters& parameters, ConstTensorView updates);
 
   /// What the CPU needs of the device's side to update offloaded values: copies in pinned memory.
   struct HostSide {

@@ -18,6 +18,8 @@ const char* name_of(ParameterGroup group) {
       return "norm";
     case ParameterGroup::alpha:
       return "alpha";
+    case ParameterGroup::hidden:
+      return "hidden";
   }
   return "?";
 }
@@ -47,6 +49,17 @@ void draw_four(const Initialisation& how, const PhiloxWords& draw, double* value
   }
 }
 
+/// The first filters of (K, R, S, C) become 1 at the middle of one channel, and 0 elsewhere.
+template <class T>
+void set_identity(const Shape& filters, T* values) {
+  require(filters.rank() == 4, "the identity is for filters");
+  const std::int64_t r = filters[1], s = filters[2], c = filters[3];
+  for (std::int64_t k = 0; k < std::min(filters[0], c); ++k) {
+    std::fill_n(values + k * r * s * c, r * s * c, T{0});
+    values[((k * r + r / 2) * s + s / 2) * c + k] = T{1};
+  }
+}
+
 template <class T>
 void initialise(const Parameter& parameter, std::uint64_t seed, std::uint32_t index, T* values) {
   const std::int64_t count = parameter.shape.elements();
@@ -61,6 +74,7 @@ void initialise(const Parameter& parameter, std::uint64_t seed, std::uint32_t in
     for (std::int64_t j = 0; j < std::min<std::int64_t>(4, count - i); ++j)
       values[i + j] = static_cast<T>(four[j]);
   }
+  if (parameter.initialisation.kind == Initialisation::Kind::identity) set_identity(parameter.shape, values);
 }
 
 }  // namespace
@@ -84,7 +98,7 @@ StateTensor& ParameterStore::add_state(std::string name, const Shape& shape, dou
 }
 
 bool ParameterStore::has_working_copy(const Parameter& parameter) const {
-  return working_dtype_ != statistics_dtype(working_dtype_) && parameter.group == ParameterGroup::weight;
+  return working_dtype_ != statistics_dtype(working_dtype_) && is_weight(parameter.group);
 }
 
 /// Gives every parameter its place: weights first, in chunks of about chunk_bytes, then all others in one.
@@ -102,7 +116,7 @@ void ParameterStore::lay_out(DType working, const Residency& residency) {
     end_chunk();
     bool open = false;
     for (Parameter& parameter : parameters_) {
-      if ((parameter.group == ParameterGroup::weight) != weights) continue;
+      if (is_weight(parameter.group) != weights) continue;
       const std::int64_t size = padded(parameter.shape.elements(), kParameterSegment);
       const auto bytes = [&](std::int64_t elements) {
         return elements * static_cast<std::int64_t>(size_of(weights ? working_dtype_ : DType::f32));
@@ -123,8 +137,7 @@ void ParameterStore::lay_out(DType working, const Residency& residency) {
   end_chunk();
   // The first chunks of weights are the ones that ranks share: the last ones are used last and first again.
   std::int64_t of_weights = 0;
-  for (const Chunk& chunk : chunks_)
-    of_weights += chunk.parameters.front()->group == ParameterGroup::weight ? 1 : 0;
+  for (const Chunk& chunk : chunks_) of_weights += is_weight(chunk.parameters.front()->group) ? 1 : 0;
   const auto shared =
       static_cast<std::size_t>(std::llround(residency_.shared_values * static_cast<double>(of_weights)));
   if (residency_.sharing == Sharing::values)
@@ -191,8 +204,9 @@ void ParameterStore::materialise(Context& context, std::uint64_t seed, DType wor
       initialise(parameter, seed, index++, values.data() + parameter.offset);
       std::fill_n(groups.begin() + parameter.offset / kParameterSegment,
                   padded(parameter.shape.elements(), kParameterSegment) / kParameterSegment,
-                  static_cast<std::uint8_t>(static_cast<int>(parameter.group) |
-                                            (has_working_copy(parameter) ? kWorkingSegment : 0)));
+                  static_cast<std::uint8_t>(
+                      (parameter.frozen ? kParameterGroups : static_cast<int>(parameter.group)) |
+                      (has_working_copy(parameter) ? kWorkingSegment : 0)));
     }
     for (const StateTensor& tensor : state_)
       std::fill_n(state.begin() + tensor.offset, tensor.shape.elements(), static_cast<T>(tensor.initial));
@@ -262,7 +276,7 @@ void ParameterStore::refresh_working_values(Context& context) {
 
 std::int64_t ParameterStore::count() const {
   std::int64_t total = 0;
-  for (const Parameter& parameter : parameters_) total += parameter.shape.elements();
+  for (const Parameter& parameter : parameters_) total += parameter.frozen ? 0 : parameter.shape.elements();
   return total;
 }
 

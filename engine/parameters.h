@@ -11,20 +11,29 @@
 
 namespace zeroth {
 
-/// Parameters of a group share a learning rate and a weight decay.
-enum class ParameterGroup : std::uint8_t { weight, bias, norm, alpha };
-inline constexpr int kParameterGroups = 4;
+/// Parameters of a group share a learning rate and a weight decay; those that are frozen have neither.
+/// Filters and matrices between a network's first layer and its last are `hidden`, those two layers' are
+/// `weight`.
+enum class ParameterGroup : std::uint8_t { weight, bias, norm, alpha, hidden };
+inline constexpr int kParameterGroups = 5;
 const char* name_of(ParameterGroup group);
+
+/// Whether convolutions and linear layers multiply by it: it has a 16-bit copy in mixed precision.
+inline bool is_weight(ParameterGroup group) {
+  return group == ParameterGroup::weight || group == ParameterGroup::hidden;
+}
 
 /// How a parameter begins.
 struct Initialisation {
-  enum class Kind : std::uint8_t { constant, normal, uniform } kind = Kind::constant;
-  double value = 0.0;  ///< the constant; the standard deviation; the bound b of U(-b, b)
+  enum class Kind : std::uint8_t { constant, normal, uniform, identity } kind = Kind::constant;
+  double value = 0.0;  ///< the constant; the standard deviation; the bound b of U(-b, b), of identity, too
 
   static Initialisation constant(double value) { return {Kind::constant, value}; }
   /// Kaiming normal, fan in, gain sqrt 2 (He et al., "Delving deep into rectifiers", 2015): N(0, 2 / fan_in).
   static Initialisation kaiming_normal(std::int64_t fan_in);
   static Initialisation uniform(double bound) { return {Kind::uniform, bound}; }
+  /// Of filters (K, R, S, C): the first min(K, C) hand on one channel each, the others are U(-bound, bound).
+  static Initialisation identity(double bound) { return {Kind::identity, bound}; }
 };
 
 struct Parameter;
@@ -42,12 +51,13 @@ class ParameterHome {
   virtual void finished(Parameter& parameter) = 0;
 };
 
-/// One trainable tensor: a slice of the flat value and gradient buffers.
+/// One tensor of weights: a slice of the flat value and gradient buffers.
 struct Parameter {
   std::string name;
   Shape shape;
   ParameterGroup group;
   Initialisation initialisation;
+  bool frozen = false;      ///< no optimizer changes it; set before the store is materialised
   std::int64_t offset = 0;  ///< elements from the start of the flat buffers, a multiple of kParameterSegment
   std::size_t chunk = 0;    ///< the one that it lies in
   /// The f32 values that an optimizer updates, and their gradient; undefined where ranks hold parts of them.
@@ -113,8 +123,8 @@ class ParameterStore {
 
   /// Allocates the buffers and initialises every parameter from Philox: parameter i draws from (seed, i), so
   /// its numbers depend on no other parameter. `working` is the storage dtype of activations: f32; bf16 or
-  /// f16 for mixed precision, where the parameters of ParameterGroup::weight have a copy in that dtype and
-  /// everything else stays f32; f64 for checks in double precision, where all is f64. One of several ranks
+  /// f16 for mixed precision, where weights (is_weight()) have a copy in that dtype and everything else
+  /// stays f32; f64 for checks in double precision, where all is f64. One of several ranks
   /// holds what `residency` says.
   void materialise(Context& context, std::uint64_t seed, DType working = DType::f32,
                    const Residency& residency = {});
@@ -143,7 +153,7 @@ class ParameterStore {
   template <class T>
   std::vector<T> own_part(std::span<const T> all, std::int64_t unit = 1) const;
 
-  /// Trainable scalars, gaps not counted.
+  /// Trainable scalars: neither gaps nor what is frozen.
   std::int64_t count() const;
   std::deque<Parameter>& parameters() { return parameters_; }
   const std::deque<Parameter>& parameters() const { return parameters_; }
@@ -158,7 +168,8 @@ class ParameterStore {
   const Tensor& flat_working_gradients() const { return working_gradients_; }
   /// All state, one tensor after the other, gaps included.
   const Tensor& flat_state() const { return state_values_; }
-  /// u8, one entry for each kParameterSegment elements of the flat buffers, as FlatParameters has it.
+  /// u8, one entry for each kParameterSegment elements of the flat buffers, as FlatParameters has it. What is
+  /// frozen forms a group of its own, kParameterGroups.
   const Tensor& group_of_segment() const { return group_of_segment_; }
 
  private:

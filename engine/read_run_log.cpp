@@ -36,11 +36,12 @@ std::vector<std::string> lines_of(const fs::path& path) {
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
-StepRecord step_record(const nlohmann::json& line) {
-  const auto number = [&](const char* key) {
-    const nlohmann::json& value = line.at(key);
-    return value.is_null() ? kNone : value.get<double>();
-  };
+double number_or_none(const nlohmann::ordered_json& value) {
+  return value.is_null() ? kNone : value.get<double>();
+}
+
+StepRecord step_record(const nlohmann::ordered_json& line) {
+  const auto number = [&](const char* key) { return number_or_none(line.at(key)); };
   StepRecord record;
   record.step = line.at("step").get<std::int64_t>();
   record.epoch = number("epoch");
@@ -52,6 +53,9 @@ StepRecord step_record(const nlohmann::json& line) {
   if (line.contains("gradient_norm")) record.gradient_norm = number("gradient_norm");
   if (line.contains("loss_scale")) record.loss_scale = number("loss_scale");
   if (line.contains("skipped_steps")) record.skipped_steps = line["skipped_steps"].get<std::int64_t>();
+  if (line.contains("alphas"))
+    for (const auto& [name, value] : line["alphas"].items())
+      record.alphas.emplace_back(name, number_or_none(value));
   return record;
 }
 
@@ -134,7 +138,7 @@ RunRecords read_run_log(const fs::path& folder) {
   for (const std::string& line : lines_of(steps)) {
     ++number;
     try {
-      const nlohmann::json record = nlohmann::json::parse(line);
+      const nlohmann::ordered_json record = nlohmann::ordered_json::parse(line);
       records.steps.push_back(step_record(record));
       records.data = record.at("data").get<std::string>();
     } catch (const nlohmann::json::exception&) {

@@ -102,6 +102,7 @@ void RunLog::write(const StepRecord& record) {
   if (record.gradient_norm) line["gradient_norm"] = number(*record.gradient_norm);
   if (record.loss_scale) line["loss_scale"] = number(*record.loss_scale);
   if (record.skipped_steps) line["skipped_steps"] = *record.skipped_steps;
+  for (const auto& [name, value] : record.alphas) line["alphas"][name] = number(value);
   line["data"] = data_;
   append_file(steps_path_, line.dump() + '\n');
 }

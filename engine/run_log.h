@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace zeroth {
 
@@ -18,6 +20,8 @@ struct StepRecord {
   std::optional<double> gradient_norm;        ///< of the last step with finite gradients, before clipping
   std::optional<double> loss_scale;           ///< of the next step
   std::optional<std::int64_t> skipped_steps;  ///< in all
+  /// Every alpha by its name, at the end of an epoch and of a run; else empty.
+  std::vector<std::pair<std::string, double>> alphas;
 };
 
 /// Loss and error over a whole set of pictures.

@@ -3,11 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <optional>
 
 #include "engine/functional.h"
+#include "engine/mixup_share.h"
 #include "kernels/core/profile_range.h"
+#include "kernels/mixup/mixup.h"
 
 namespace zeroth {
 
@@ -53,11 +56,11 @@ StepMode default_step_mode(DeviceKind device) {
 
 constexpr std::int64_t kEvaluationBatch = 500;
 
-/// Calls use(x, labels) with all pictures, or those that `indices` names, a batch at a time, as a network
-/// sees them in evaluation: normalised, not augmented.
+/// Calls use(logits, labels) for all pictures, or those that `indices` names, a batch at a time. The network
+/// sees them in inference: normalised, not augmented but for the views.
 template <class Use>
-void for_each_batch(Context& context, const Network& network, const PictureSet& set,
-                    const TrainerConfig& config, std::span<const std::int32_t> indices, Use&& use) {
+void for_each_batch(Context& context, Network& network, const PictureSet& set, const TrainerConfig& config,
+                    std::span<const std::int32_t> indices, TestViews views, Use&& use) {
   std::vector<std::int32_t> all(indices.begin(), indices.end());
   if (indices.empty()) {
     all.resize(static_cast<std::size_t>(set.size()));
@@ -72,10 +75,20 @@ void for_each_batch(Context& context, const Network& network, const PictureSet& 
     context.upload(place, std::as_bytes(std::span<const std::int32_t>(words)));
     const AugmentParams params =
         augment_params(set, pictures, rows, config, network.store().working_dtype(), false);
-    const Tensor x = Tensor::empty(context, {rows, params.h, params.w, params.c}, params.dtype);
     const Tensor labels = Tensor::empty(context, {rows}, DType::i32);
-    augment_forward(context, params, set.pictures, set.labels, order, place, x, labels);
-    use(x, labels);
+    const auto logits_of = [&](const TestView& view) {
+      const Tensor x = Tensor::empty(context, {rows, params.h, params.w, params.c}, params.dtype);
+      augment_forward(context, view.of(params), set.pictures, set.labels, order, place, x, labels);
+      Tape tape(context, Tape::Mode::inference);
+      return network.forward(tape, tape.constant(x)).value;
+    };
+    if (views == TestViews::one) {
+      use(logits_of({}), labels);
+      continue;
+    }
+    MeanLogits mean;
+    for (const TestView& view : views_of(views)) mean.add(context, logits_of(view), view.weight);
+    use(mean.mean(context), labels);
   }
 }
 
@@ -104,8 +117,22 @@ Trainer::Trainer(Context& context, Network& network, PictureSet train, const Tra
   order_on_device_ = Tensor::empty(context, {config_.pictures_per_epoch}, DType::i32);
   labels_ = Tensor::empty(context, {config.batch_size}, DType::i32);
   batch_ = optimizer_.inputs().add({4}, DType::i32);
+  if (config.mixup > 0.0) {
+    other_labels_ = Tensor::empty(context, {config.batch_size}, DType::i32);
+    share_ = optimizer_.inputs().add({1}, network.store().flat_values().dtype());
+  }
   metrics_ = Tensor::zeros(context, {3}, DType::f64);
   optimizer_.guard().watch_metrics(metrics_);
+  if ((config.ema_decay || config.lookahead.every > 0) && (offloads() || network.store().shares()))
+    fail(ErrorKind::usage,
+         "averages of weights are taken of whole ones on the device: they go with --parallel ddp, without "
+         "--offload");
+  StepInputs& inputs = optimizer_.inputs();
+  if (config.lookahead.every > 0)
+    lookahead_.emplace(context, network.store(), inputs,
+                       AverageConfig{kLookaheadName, config.lookahead.every, false, true});
+  if (config.ema_decay)
+    ema_.emplace(context, network.store(), inputs, AverageConfig{kEmaName, 1, true, false});
 }
 
 TrainerConfig Trainer::with_communicator(TrainerConfig config, const ParameterStore& store, LoneRank& lone) {
@@ -128,11 +155,27 @@ void Trainer::begin_step() {
       steps_taken() % steps_per_epoch_ * ranks() + (parallel_ ? config_.communicator->rank() : 0);
   const std::array<std::int32_t, 4> batch = batch_words(config_.seed, current, first * config_.batch_size);
   optimizer_.inputs().set(batch_, std::as_bytes(std::span<const std::int32_t>(batch)));
+  if (config_.mixup > 0.0)
+    dispatch_reference(share_.dtype, [&]<class T>(TypeTag<T>) {
+      const T share = static_cast<T>(mixup_share(config_.mixup, config_.seed, steps_taken()));
+      optimizer_.inputs().set(share_, std::as_bytes(std::span(&share, 1)));
+    });
   std::array<GroupRates, kParameterGroups> rates = config_.rates;
   for (GroupRates& group : rates) group.learning_rate *= rate_factor();
   optimizer_.set_rates(rates);
+  set_shares();
   optimizer_.begin_step();
   if (parallel_) parallel_->release_values();
+}
+
+/// What averages take of the weights in this step.
+void Trainer::set_shares() {
+  if (ema_) ema_->set_share(optimizer_.inputs(), 1.0 - *config_.ema_decay);
+  if (!lookahead_) return;
+  const double steps = config_.schedule.epochs * static_cast<double>(steps_per_epoch_);
+  const double done = std::min(1.0, static_cast<double>(steps_taken() + 1) / steps);
+  lookahead_->set_share(optimizer_.inputs(),
+                        1.0 - (1.0 - config_.lookahead.alpha) * std::pow(done, config_.lookahead.power));
 }
 
 /// The step itself, the same work every time.
@@ -142,18 +185,22 @@ void Trainer::queue_step() {
                                               network_.store().working_dtype(), true);
   const Tensor x = Tensor::empty(context_, {params.n, params.h, params.w, params.c}, params.dtype);
   augment_forward(context_, params, train_.pictures, train_.labels, order_on_device_, batch_, x, labels_);
+  if (config_.mixup > 0.0) mixup_forward(context_, x, labels_, share_, other_labels_);
 
   optimizer_.guard().begin_step();
   if (parallel_) parallel_->begin_step();
   phase.emplace("forward");
   Tape tape(context_, Tape::Mode::training);
   const Variable logits = network_.forward(tape, tape.constant(x));
-  const Loss loss = softmax_cross_entropy(tape, logits, labels_, config_.label_smoothing, metrics_);
+  const Loss loss = softmax_cross_entropy(tape, logits, labels_, config_.label_smoothing, metrics_,
+                                          {other_labels_, share_});
   phase.emplace("backward");
   tape.backward(loss.loss, optimizer_.guard().seed());
   if (parallel_) parallel_->join_gradients();
   phase.emplace("update");
   optimizer_.queue_update();
+  if (lookahead_) lookahead_->queue(optimizer_.guard());
+  if (ema_) ema_->queue(optimizer_.guard());
   if (parallel_ && !offloads()) parallel_->share_values();
 }
 
@@ -179,21 +226,22 @@ Metrics Trainer::take_metrics() {
   return metrics;
 }
 
-Evaluation Trainer::evaluate(const PictureSet& set, std::span<const std::int32_t> indices) {
-  return zeroth::evaluate(context_, network_, set, config_, indices);
+Evaluation Trainer::evaluate(const PictureSet& set, std::span<const std::int32_t> indices, TestViews views) {
+  std::optional<WeightAverage::InPlace> averaged;
+  if (config_.evaluate_averaged && (ema_ || lookahead_)) averaged.emplace(ema_ ? *ema_ : *lookahead_);
+  return zeroth::evaluate(context_, network_, set, config_, indices, views);
 }
 
 Evaluation evaluate(Context& context, Network& network, const PictureSet& set, const TrainerConfig& config,
-                    std::span<const std::int32_t> indices) {
+                    std::span<const std::int32_t> indices, TestViews views) {
   Evaluation result;
   result.class_rows.resize(static_cast<std::size_t>(set.classes));
   result.class_correct.resize(static_cast<std::size_t>(set.classes));
   const Tensor metrics = Tensor::zeros(context, {3}, DType::f64);
   const ProfileRange range("evaluation");
-  for_each_batch(context, network, set, config, indices, [&](const Tensor& x, const Tensor& labels) {
+  for_each_batch(context, network, set, config, indices, views, [&](Tensor logits, const Tensor& labels) {
     Tape tape(context, Tape::Mode::inference);
-    const Loss loss =
-        softmax_cross_entropy(tape, network.forward(tape, tape.constant(x)), labels, 0.0, metrics);
+    const Loss loss = softmax_cross_entropy(tape, tape.constant(std::move(logits)), labels, 0.0, metrics);
     const auto truth = labels.to_host<std::int32_t>(context),
                guess = loss.predictions.to_host<std::int32_t>(context);
     for (std::size_t row = 0; row < truth.size(); ++row) {
@@ -206,17 +254,18 @@ Evaluation evaluate(Context& context, Network& network, const PictureSet& set, c
 }
 
 std::vector<double> predict(Context& context, Network& network, const PictureSet& set,
-                            const TrainerConfig& config) {
+                            const TrainerConfig& config, TestViews views) {
   std::vector<double> logits;
-  for_each_batch(context, network, set, config, {}, [&](const Tensor& x, const Tensor&) {
-    Tape tape(context, Tape::Mode::inference);
-    const Tensor batch = network.forward(tape, tape.constant(x)).value;
-    dispatch_storage(batch.dtype(), [&]<class T>(TypeTag<T>) {
-      for (const T value : batch.to_host<T>(context))
-        logits.push_back(static_cast<double>(to_compute(value)));
-    });
+  for_each_batch(context, network, set, config, {}, views, [&](const Tensor& batch, const Tensor&) {
+    const std::vector<double> numbers = numbers_of(context, batch);
+    logits.insert(logits.end(), numbers.begin(), numbers.end());
   });
   return logits;
+}
+
+void Trainer::restart_averages() {
+  if (lookahead_) lookahead_->restart();
+  if (ema_) ema_->restart();
 }
 
 }  // namespace zeroth

@@ -12,6 +12,8 @@
 #include "engine/parallel/lone_rank.h"
 #include "engine/repeated_step.h"
 #include "engine/schedule.h"
+#include "engine/test_views.h"
+#include "engine/weight_average.h"
 #include "kernels/augment/augment.h"
 
 namespace zeroth {
@@ -25,13 +27,26 @@ struct PictureSet {
   std::int64_t size() const { return pictures.shape()[0]; }
 };
 
+/// Lookahead (Zhang et al., 2019): every `every` updates the slow weights move a share of the way to the fast
+/// ones, which begin anew from there. At the share s of the training's steps the share is
+/// 1 - (1 - alpha) s^power: alpha itself with power 0, as published; airbench94's begins near 1 and ends at
+/// alpha, with power 3.
+struct LookaheadConfig {
+  std::int64_t every = 0;  ///< 0: none
+  double alpha = 0.5, power = 0.0;
+};
+
 struct TrainerConfig {
   std::int64_t batch_size = 128;        ///< of one rank
   std::int64_t pictures_per_epoch = 0;  ///< how many indices an epoch's order has; 0: as many as the set
   OptimizerConfig optimizer;
   std::array<GroupRates, kParameterGroups> rates;  ///< before the schedule's factor
   Schedule schedule;
+  LookaheadConfig lookahead;
+  std::optional<double> ema_decay;  ///< of the weights' moving average, beside the training; warmed up
+  bool evaluate_averaged = true;    ///< where there is an average: evaluate() takes it, not the weights
   double label_smoothing = 0.0;
+  double mixup = 0.0;  ///< alpha of the Beta distribution of shares (mixup_share.h); 0: off
   Augmentation augmentation;
   std::array<double, 4> mean{}, std{1, 1, 1, 1};  ///< of each picture channel, in units of [0, 1]
   std::uint64_t seed = 0;
@@ -108,14 +123,15 @@ class Trainer {
   Metrics take_metrics();
 
   /// Inference over the pictures of a set, or over those that `indices` names; each is counted once, the last
-  /// partial batch included.
-  Evaluation evaluate(const PictureSet& set, std::span<const std::int32_t> indices = {});
+  /// partial batch included. With averaged weights, where there are any: the EMA, else Lookahead's slow ones.
+  Evaluation evaluate(const PictureSet& set, std::span<const std::int32_t> indices = {},
+                      TestViews views = TestViews::one);
 
   /// Gradient norm, loss scale and skipped steps: StepGuard::take_report(). Waits for the stream.
   StepReport take_report() { return optimizer_.guard().take_report(); }
 
-  /// Of one rank, or of several where they share nothing: weights, state, moments and the guard's state: what
-  /// a checkpoint holds, and with steps_taken() all that resuming needs.
+  /// Of one rank, or of several where they share nothing: weights, state, moments, averages and the guard's
+  /// state: what a checkpoint holds, and with steps_taken() all that resuming needs.
   std::vector<NamedTensor> tensors() const;
   /// The same, whole, whatever ranks share. All ranks call it and get it; waits for the stream.
   std::vector<HostTensor> gather_state();
@@ -128,9 +144,12 @@ class Trainer {
   /// After the tensors have been filled from a checkpoint. Position and schedule follow from the number of
   /// steps.
   void resume_at(std::int64_t steps);
+  /// After the weights have been written by somebody else: averages begin with them.
+  void restart_averages();
 
  private:
   void begin_step();
+  void set_shares();
   void queue_step();
   struct FlatBuffer {
     std::string prefix;  // of a parameter's name
@@ -151,20 +170,22 @@ class Trainer {
   EpochOrder order_;
   std::unique_ptr<DataParallel> parallel_;  // null without a communicator
   Optimizer optimizer_;
+  std::optional<WeightAverage> lookahead_, ema_;
   std::int64_t steps_per_epoch_;
   std::int64_t order_epoch_ = -1;
   double rate_scale_ = 1.0;
-  Tensor order_on_device_, labels_, metrics_;
+  Tensor order_on_device_, labels_, other_labels_, metrics_;
   TensorView batch_;       // what augment reads of the step's place, among the optimizer's inputs
+  TensorView share_;       // mixup's, likewise
   RepeatedStep repeated_;  // goes first, as its graph uses all of the above
 };
 
 /// Inference without a trainer: Trainer::evaluate. Of the configuration, only mean and std count.
 Evaluation evaluate(Context& context, Network& network, const PictureSet& set, const TrainerConfig& config,
-                    std::span<const std::int32_t> indices = {});
+                    std::span<const std::int32_t> indices = {}, TestViews views = TestViews::one);
 
 /// Logits (M, classes), row by row, of every picture of a set. Of the configuration, only mean and std count.
 std::vector<double> predict(Context& context, Network& network, const PictureSet& set,
-                            const TrainerConfig& config);
+                            const TrainerConfig& config, TestViews views = TestViews::one);
 
 }  // namespace zeroth

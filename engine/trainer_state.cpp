@@ -12,6 +12,8 @@ std::vector<Trainer::FlatBuffer> Trainer::flat_buffers() const {
   std::vector<FlatBuffer> all{{"", network_.store().flat_values()}};
   for (const Optimizer::Moment& moment : optimizer_.moments())
     all.push_back({"optimizer." + moment.name + ".", moment.value});
+  for (const std::optional<WeightAverage>* average : {&lookahead_, &ema_})
+    if (*average) all.push_back({(*average)->name(), (*average)->values()});
   return all;
 }
 
@@ -19,6 +21,11 @@ std::vector<Trainer::FlatBuffer> Trainer::flat_buffers() const {
 std::vector<NamedTensor> Trainer::small_tensors() const {
   std::vector<NamedTensor> all;
   for (const StateTensor& tensor : network_.store().state()) all.push_back({tensor.name, tensor.value});
+  for (const std::optional<WeightAverage>* average : {&lookahead_, &ema_})
+    for (const StateTensor& tensor : network_.store().state())
+      if (*average)
+        all.push_back(
+            {(*average)->name() + tensor.name, (*average)->state().range(tensor.offset, tensor.shape)});
   all.push_back({"guard.loss_scale", optimizer_.guard().loss_scale()});
   all.push_back({"guard.counters", optimizer_.guard().counters()});
   return all;

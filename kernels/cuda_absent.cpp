@@ -7,13 +7,18 @@
 #include "kernels/batch_norm_act/batch_norm_act.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/conv2d_stats/conv2d_stats.h"
+#include "kernels/gelu/gelu.h"
 #include "kernels/gradient_norm/gradient_norm.h"
 #include "kernels/linear/linear.h"
 #include "kernels/max_pool/max_pool.h"
+#include "kernels/mixup/mixup.h"
+#include "kernels/moving_average/moving_average.h"
+#include "kernels/muon/muon.h"
 #include "kernels/rank_sum/rank_sum.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/relu/relu.h"
 #include "kernels/residual/residual.h"
+#include "kernels/scale/scale.h"
 #include "kernels/sgd/sgd.h"
 #include "kernels/shortcut_a/shortcut_a.h"
 #include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
@@ -34,10 +39,15 @@ const AvgPoolRow avg_pool_row = absent_row<AvgPoolRow>();
 const MaxPoolRow max_pool_row = absent_row<MaxPoolRow>();
 const SoftmaxCrossEntropyRow softmax_cross_entropy_row = absent_row<SoftmaxCrossEntropyRow>();
 const AugmentRow augment_row = absent_row<AugmentRow>();
+const GeluRow gelu_row = absent_row<GeluRow>();
+const ScaleRow scale_row = absent_row<ScaleRow>();
+const MixupRow mixup_row = absent_row<MixupRow>();
 const GradientNormRow gradient_norm_row = absent_row<GradientNormRow>();
 const StepGuardRow step_guard_row = absent_row<StepGuardRow>();
 const SgdRow sgd_row = absent_row<SgdRow>();
 const AdamwRow adamw_row = absent_row<AdamwRow>();
+const MuonRow muon_row = absent_row<MuonRow>();
+const MovingAverageRow moving_average_row = absent_row<MovingAverageRow>();
 const ReduceRow reduce_row = absent_row<ReduceRow>();
 const RankSumRow rank_sum_row = absent_row<RankSumRow>();
 

@@ -10,13 +10,18 @@
 #include "kernels/batch_norm_act/batch_norm_act.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/conv2d_stats/conv2d_stats.h"
+#include "kernels/gelu/gelu.h"
 #include "kernels/gradient_norm/gradient_norm.h"
 #include "kernels/linear/linear.h"
 #include "kernels/max_pool/max_pool.h"
+#include "kernels/mixup/mixup.h"
+#include "kernels/moving_average/moving_average.h"
+#include "kernels/muon/muon.h"
 #include "kernels/rank_sum/rank_sum.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/relu/relu.h"
 #include "kernels/residual/residual.h"
+#include "kernels/scale/scale.h"
 #include "kernels/sgd/sgd.h"
 #include "kernels/shortcut_a/shortcut_a.h"
 #include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
@@ -40,11 +45,16 @@ std::vector<RowInfo> all_rows() {
   add("avg_pool", avg_pool_rows());
   add("max_pool", max_pool_rows());
   add("softmax_cross_entropy", softmax_cross_entropy_rows());
+  add("gelu", gelu_rows());
+  add("scale", scale_rows());
   add("augment", augment_rows());
+  add("mixup", mixup_rows());
   add("gradient_norm", gradient_norm_rows());
   add("step_guard", step_guard_rows());
   add("sgd", sgd_rows());
   add("adamw", adamw_rows());
+  add("muon", muon_rows());
+  add("moving_average", moving_average_rows());
   add("reduce", reduce_rows());
   add("rank_sum", rank_sum_rows());
   return all;

@@ -66,10 +66,4 @@ std::vector<LayerInfo> ResNet::layers() const {
   return table;
 }
 
-std::int64_t ResNet::multiply_adds() const {
-  std::int64_t total = 0;
-  for (const LayerInfo& layer : layers()) total += layer.multiply_adds;
-  return total;
-}
-
 }  // namespace zeroth

@@ -31,8 +31,8 @@ ResNetConfig resnet_config(const std::string& name) {
   }
   if (depth < 8 || depth > 6002 || (depth - 2) % 6 != 0)
     fail(ErrorKind::usage, fmt::format("no model named '{}': there are resnet20, 32, 44, 56, 110, 1202 and "
-                                       "every other depth 6n + 2, resnet18 "
-                                       "and resnet18-cifar, and each with rezero- before its name",
+                                       "every other depth 6n + 2, resnet18 and resnet18-cifar, each with "
+                                       "rezero- before its name, and airbench",
                                        name));
   const int n = (depth - 2) / 6;
   config.blocks = {n, n, n};
@@ -43,7 +43,9 @@ ResNetConfig resnet_config(const std::string& name) {
 ResNet::ConvBn ResNet::add_conv_bn(const std::string& conv, const std::string& bn, std::int64_t out,
                                    std::int64_t in, std::int64_t window, std::int64_t stride) {
   const std::int64_t fan = window * window * (config_.torchvision_init ? out : in);
-  return {&store_.add(conv + ".weight", {out, window, window, in}, ParameterGroup::weight,
+  const bool stem = store_.parameters().empty();
+  return {&store_.add(conv + ".weight", {out, window, window, in},
+                      stem ? ParameterGroup::weight : ParameterGroup::hidden,
                       Initialisation::kaiming_normal(fan)),
           &store_.add(bn + ".weight", {out}, ParameterGroup::norm, Initialisation::constant(1.0)),
           &store_.add(bn + ".bias", {out}, ParameterGroup::norm, Initialisation::constant(0.0)),

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "engine/functional.h"
-#include "engine/network.h"
+#include "models/model.h"
 
 namespace zeroth {
 
@@ -40,16 +40,7 @@ struct ResNetConfig {
 /// `rezero-` stands for the form post. Throws Error(usage), naming the models there are.
 ResNetConfig resnet_config(const std::string& name);
 
-/// One line of a model's layer table, for one picture.
-struct LayerInfo {
-  std::string name, kind;
-  Shape output;  // (H, W, C) or (C)
-  std::int64_t parameters = 0;
-  std::int64_t multiply_adds = 0;   // convolutions and linear layers
-  std::int64_t saved_elements = 0;  // activations that backward reads, for one picture
-};
-
-class ResNet final : public Network {
+class ResNet final : public Model {
  public:
   /// Declares the parameters; store().materialise() makes them.
   explicit ResNet(ResNetConfig config);
@@ -57,8 +48,8 @@ class ResNet final : public Network {
   Variable forward(Tape& tape, const Variable& x) override;
 
   const ResNetConfig& config() const { return config_; }
-  std::vector<LayerInfo> layers() const;
-  std::int64_t multiply_adds() const;
+  const std::string& name() const override { return config_.name; }
+  std::vector<LayerInfo> layers() const override;
 
  private:
   /// A convolution without bias and the batch norm behind it.

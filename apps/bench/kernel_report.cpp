@@ -317,6 +317,7 @@ plot::Drawing roofline(const BenchSetting& setting, const std::vector<CallResult
     series.name = names[i];
     series.colour = plot::palette(i);
     series.marker = plot::marker_shape(i);
+    series.hollow = plot::marker_hollow(i);
     series.line_width = 0.0;
     for (const CallResult& call : results) {
       const RowResult* row = call.find(names[i]);

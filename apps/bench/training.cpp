@@ -111,7 +111,7 @@ StepFloor floor_of(const ResNetConfig& config, std::int64_t batch, DType dtype, 
   const auto pixels = static_cast<double>(batch * config.height * config.width * config.picture_channels);
   add(pixels * (1.0 + static_cast<double>(size_of(dtype))), 0.0, 1);  // bytes to numbers
   // Weights, gradients and moments are read, weights and moments written; all but 16-bit gradients in f32.
-  const double words = optimizer == OptimizerKind::sgd ? 5.0 : 7.0;
+  const double words = optimizer == OptimizerKind::sgd || optimizer == OptimizerKind::muon ? 5.0 : 7.0;
   add(4.0 * words * static_cast<double>(parameters), 0.0, 1);
   return floor;
 }
@@ -120,7 +120,8 @@ TrainBenchResult run_train_bench(Context& context, const TrainBenchOptions& opti
   const TrainOptions& training = options.training;
   TrainBenchResult result;
   result.ceilings = {measure_copy_rate(context), measure_matrix_rate(context, training.amp)};
-  const std::unique_ptr<ResNet> network = make_network(context, training, kClasses, kSide, kSide, kChannels);
+  const ResNetConfig model = network_config(training);  // whose floor is known
+  const std::unique_ptr<Model> network = make_network(context, training, {kClasses, kSide, kSide, kChannels});
   const std::int64_t pictures = std::max(kPictures, training.batch_size);
   const Normalisation normalisation{{0.5f, 0.5f, 0.5f}, {0.3f, 0.3f, 0.3f}};
   const PictureSet resident = random_pictures(context, pictures);
@@ -137,7 +138,7 @@ TrainBenchResult run_train_bench(Context& context, const TrainBenchOptions& opti
   result.spread = spread_of(result.images_per_second);
   result.step_ms = spread_of(step_ms);
   result.peak_bytes = context.allocator().peak_bytes();
-  result.floor = floor_of(network->config(), training.batch_size, training.amp, network->store().count(),
+  result.floor = floor_of(model, training.batch_size, training.amp, network->store().count(),
                           training.optimizer, result.ceilings);
   result.step_mode = name_of(trainer->step_mode());
   result.step_notice = trainer->step_notice();

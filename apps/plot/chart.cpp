@@ -87,8 +87,8 @@ std::optional<std::array<Point, 2>> clipped(Point a, Point b, const Box& box) {
                               Point{a.x + last * dx, a.y + last * dy}};
 }
 
-void draw_marker(Drawing& drawing, Marker marker, Point at, Colour colour, double radius = kMarkerRadius) {
-  const double r = radius;
+void draw_marker(Drawing& drawing, const Series& series, Point at) {
+  const double r = kMarkerRadius;
   const auto polygon = [&](std::vector<Point> corners, Colour fill) {
     for (Point& corner : corners) corner = {at.x + corner.x, at.y + corner.y};
     drawing.add(Polygon{std::move(corners), fill});
@@ -96,7 +96,7 @@ void draw_marker(Drawing& drawing, Marker marker, Point at, Colour colour, doubl
   // A white rim keeps neighbours apart.
   const auto shape = [&](double grow, Colour fill) {
     const double s = r + grow;
-    switch (marker) {
+    switch (series.marker) {
       case Marker::none:
         break;
       case Marker::circle:
@@ -113,8 +113,10 @@ void draw_marker(Drawing& drawing, Marker marker, Point at, Colour colour, doubl
         break;
     }
   };
-  shape(1.0, {255, 255, 255});
-  shape(0.0, colour);
+  constexpr Colour kWhite{255, 255, 255};
+  shape(1.0, kWhite);
+  shape(0.0, series.colour);
+  if (series.hollow) shape(-1.8, kWhite);
 }
 
 void draw_heading(Drawing& drawing, const std::string& title, const std::string& subtitle) {
@@ -253,9 +255,10 @@ void draw_series(Drawing& drawing, const Box& plot, const Scale& x, const Scale&
     return at && plot.holds({at->x, at->y, at->x, at->y});
   };
   for (const Series& series : chart.series)
-    for (const Point& point : series.points)
-      if (const std::optional<Point> at = place(point); series.marker != Marker::none && visible(at)) {
-        draw_marker(drawing, series.marker, *at, series.colour);
+    for (std::size_t i = series.marker_first; i < series.points.size(); i += series.marker_every)
+      if (const std::optional<Point> at = place(series.points[i]);
+          series.marker != Marker::none && visible(at)) {
+        draw_marker(drawing, series, *at);
         labels.keep_off_marker(*at);
       }
   for (const Series& series : chart.series)
@@ -270,7 +273,7 @@ void draw_legend(Drawing& drawing, double left, double top, const std::vector<Se
     const Point middle{left + 14.0, top};
     if (one.line_width > 0.0)
       drawing.add(Polyline{{{left, top}, {left + 28.0, top}}, one.line_width, one.colour, one.dash});
-    if (one.marker != Marker::none) draw_marker(drawing, one.marker, middle, one.colour);
+    if (one.marker != Marker::none) draw_marker(drawing, one, middle);
     drawing.add(Text{{left + 36.0, top}, one.name, kTextSize, Align::start, kInk});
     top += 22.0;
   }
@@ -281,11 +284,27 @@ void draw_legend(Drawing& drawing, double left, double top, const std::vector<Se
 Colour palette(std::size_t index) {
   static constexpr Colour colours[] = {{0, 114, 178}, {213, 94, 0},   {0, 158, 115}, {204, 121, 167},
                                        {230, 159, 0}, {86, 180, 233}, {0, 0, 0}};
-  return colours[index % std::size(colours)];
+  static_assert(std::size(colours) == kColours);
+  return colours[index % kColours];
 }
 
 Marker marker_shape(std::size_t index) {
   return static_cast<Marker>(1 + index % 4);
+}
+
+bool marker_hollow(std::size_t index) {
+  return index / kColours % 2 == 1;
+}
+
+void set_look(Series& series, std::size_t index, std::size_t count, bool every_point) {
+  constexpr std::size_t kMarkersOfCurve = 8;
+  series.colour = palette(index);
+  series.hollow = marker_hollow(index);
+  if (!every_point && count <= kColours) return;
+  series.marker = marker_shape(index);
+  if (every_point) return;
+  series.marker_every = std::max<std::size_t>(1, series.points.size() / kMarkersOfCurve);
+  series.marker_first = index * series.marker_every / count;  // not all above each other
 }
 
 Drawing draw(const Chart& chart, double width, double height) {

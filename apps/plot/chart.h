@@ -9,7 +9,8 @@
 namespace zeroth::plot {
 
 /// Okabe and Ito's colours, which people with any kind of colour blindness can tell apart, without the
-/// yellow, which is lost on white; they repeat.
+/// yellow, which is lost on white; they repeat after kColours.
+inline constexpr std::size_t kColours = 7;
 Colour palette(std::size_t index);
 
 struct Axis {
@@ -20,8 +21,10 @@ struct Axis {
 };
 
 enum class Marker : std::uint8_t { none, circle, square, triangle, diamond };
-/// Shapes in turn, so that a black and white print can be read, too.
+/// Shapes in turn, so that a black and white print can be read, too; with the colours, 28 different pairs.
 Marker marker_shape(std::size_t index);
+/// Whether a marker is an outline: those of every second round of the colours.
+bool marker_hollow(std::size_t index);
 
 /// One entry of the legend: a curve, points, or a curve with points.
 struct Series {
@@ -32,6 +35,8 @@ struct Series {
   double line_width = 2.0;  ///< 0: points alone
   double dash = 0.0;
   Marker marker = Marker::none;
+  bool hollow = false;
+  std::size_t marker_every = 1, marker_first = 0;  ///< which points have a marker
 };
 
 /// Series over two axes. A point that is not finite, or not above 0 on a logarithmic axis, breaks its curve.
@@ -41,6 +46,10 @@ struct Chart {
   Axis x, y;
   std::vector<Series> series;
 };
+
+/// Gives a series the looks of the `index`th of `count` that share a chart: colour and marker. Where there
+/// are more series than colours, every curve shows its marker, a long one here and there.
+void set_look(Series& series, std::size_t index, std::size_t count, bool every_point);
 
 Drawing draw(const Chart& chart, double width = 960.0, double height = 600.0);
 

@@ -109,7 +109,7 @@ TrainOptions options_of(const Order& order, const TableRow& row, std::int64_t se
 Report gather(const Order& order) {
   Report report{order.table, {}, order.seeds, order.departure.mark(), order.training_accuracy};
   for (const TableRow* row : order.rows) {
-    ReportRow line{row, ResNet(network_config(options_of(order, *row, 0))).store().count(), {}};
+    ReportRow line{row, declare_network(options_of(order, *row, 0))->store().count(), {}};
     for (std::int64_t seed = 0; seed < order.seeds && row->missing.empty(); ++seed)
       if (auto result = read_result(RunFiles(order.out, row->key, seed), options_of(order, *row, seed)))
         line.runs.push_back(std::move(*result));

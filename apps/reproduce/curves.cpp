@@ -65,21 +65,17 @@ plot::Chart chart_of(const Report& report, const std::vector<const ReportRow*>& 
     return error ? 100.0 * e.train_error : e.train_loss;
   };
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    const plot::Colour colour = plot::palette(i);
     const std::string label = rows[i]->row->label();
-    // One epoch alone is a point; a curve would not be seen.
-    const plot::Marker marker = epochs < 2 ? plot::marker_shape(i) : plot::Marker::none;
-    if (few)
-      chart.series.push_back({.name = label,
-                              .points = mean_curve(rows[i]->runs, epochs, held_out),
-                              .colour = colour,
-                              .marker = marker});
-    chart.series.push_back({.name = few ? label + ", training" : label,
-                            .points = mean_curve(rows[i]->runs, epochs, training),
-                            .colour = colour,
-                            .line_width = few ? 1.2 : 2.0,
-                            .dash = few || i % 2 == 1 ? 5.0 : 0.0,
-                            .marker = marker});
+    const auto add = [&](plot::Series series) {
+      // One epoch alone is a point; a curve would not be seen.
+      plot::set_look(series, i, rows.size(), epochs < 2);
+      chart.series.push_back(std::move(series));
+    };
+    if (few) add({.name = label, .points = mean_curve(rows[i]->runs, epochs, held_out)});
+    add({.name = few ? label + ", training" : label,
+         .points = mean_curve(rows[i]->runs, epochs, training),
+         .line_width = few ? 1.2 : 2.0,
+         .dash = few || i % 2 == 1 ? 5.0 : 0.0});
   }
   return chart;
 }

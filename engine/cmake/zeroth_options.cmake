@@ -30,6 +30,9 @@ include(zeroth_cuda)
 set(zeroth_false_warnings "")
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   set(zeroth_false_warnings -Wno-restrict)
+elseif(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  # A capture that only one branch of an `if constexpr` uses.
+  set(zeroth_false_warnings -Wno-unused-lambda-capture)
 endif()
 add_library(zeroth_compile_options INTERFACE)
 target_compile_options(zeroth_compile_options INTERFACE
@@ -39,10 +42,10 @@ target_compile_options(zeroth_compile_options INTERFACE
 target_include_directories(zeroth_compile_options INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
 
 if(ZEROTH_SANITIZE STREQUAL "address")
-  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
   add_link_options(-fsanitize=address,undefined)
 elseif(ZEROTH_SANITIZE STREQUAL "thread")
-  add_compile_options(-fsanitize=thread -g)
+  add_compile_options(-fsanitize=thread)
   add_link_options(-fsanitize=thread)
 elseif(NOT ZEROTH_SANITIZE STREQUAL "")
   message(FATAL_ERROR "ZEROTH_SANITIZE is '${ZEROTH_SANITIZE}': expected address, thread or nothing")

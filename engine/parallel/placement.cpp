@@ -9,7 +9,7 @@ namespace zeroth {
 namespace {
 
 bool of_weights(const Chunk& chunk) {
-  return chunk.parameters.front()->group == ParameterGroup::weight;
+  return is_weight(chunk.parameters.front()->group);
 }
 
 /// The most that any `neighbours` chunks of weights one behind the other take, of those that `counts`.

@@ -37,10 +37,10 @@ Values magnitudes(const KernelCase& call, const Values& before, const Values& af
 
 void add_mismatches(const KernelCase& call, DType storage, const Row& row, const Call& done,
                     const Expectation& expectation, std::vector<std::string>& faults) {
-  const auto& [before, expected, plain_magnitude] = expectation;
+  const Values& expected = expectation.after;
   const bool other_sum = call.other_sum && std::string(row.name) == call.other_sum->row;
-  const Values other_magnitude = other_sum ? call.other_sum->magnitude(before) : Values();
-  const Values& magnitude = other_sum ? other_magnitude : plain_magnitude;
+  const Values other_magnitude = other_sum ? call.other_sum->magnitude(expectation.before) : Values();
+  const Values& magnitude = other_sum ? other_magnitude : expectation.magnitude;
 
   const double compute_roundoff = unit_roundoff(statistics_dtype(storage));
   for (std::size_t i = 0; i < call.operands.size(); ++i) {

@@ -16,6 +16,7 @@
 namespace zeroth::check {
 
 std::vector<KernelCase> relu_cases();
+std::vector<KernelCase> gelu_cases();
 std::vector<KernelCase> batch_norm_cases();
 std::vector<KernelCase> batch_norm_act_cases();
 std::vector<KernelCase> residual_cases();

@@ -31,11 +31,4 @@ Device parse_device(const std::string& text) {
   fail(ErrorKind::usage, "no such device '" + text + "': expected cpu, simt, cuda or cuda:N");
 }
 
-void fail_in_capture(const std::string& what) {
-  fail(ErrorKind::runtime,
-       what +
-           " while work is captured: a step that is being captured neither allocates, waits, "
-           "nor copies from or to the host");
-}
-
 }  // namespace zeroth

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/core/error.h"
+
 namespace zeroth {
 
 /// cpu: fast host code. simt: the CUDA kernels, run on the host by kernels/simt. cuda: a GPU.
@@ -91,12 +93,18 @@ class DeviceBackend {
   virtual void launch_graph(void* graph, Stream stream) const = 0;
   virtual void destroy_graph(void* graph) const noexcept = 0;
 
-  /// Bytes of the last cache before memory; 0 where the system does not say. Measurements go through more than that.
+  /// Bytes of the last cache before memory; 0 where the system does not say. Measurements go through more
+  /// than that.
   virtual std::size_t cache_bytes(int device_index) const = 0;
 };
 
 /// Throws Error(runtime): `what` ("a read-back") was tried while work is captured.
-[[noreturn]] void fail_in_capture(const std::string& what);
+[[noreturn]] inline void fail_in_capture(const std::string& what) {
+  fail(ErrorKind::runtime,
+       what +
+           " while work is captured: a step that is being captured neither allocates, waits, "
+           "nor copies from or to the host");
+}
 
 /// The backend of a kind. Throws Error(device), saying why, where this build or machine has none.
 const DeviceBackend& backend(DeviceKind kind);

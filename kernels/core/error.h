@@ -31,7 +31,9 @@ class OutOfMemory : public Error {
   explicit OutOfMemory(const std::string& message) : Error(ErrorKind::runtime, message) {}
 };
 
-[[noreturn]] void fail(ErrorKind kind, const std::string& message);
+[[noreturn]] inline void fail(ErrorKind kind, const std::string& message) {
+  throw Error(kind, message);
+}
 
 /// Throws Error(usage) unless `condition` holds. For arguments a caller chose; the message is built by the
 /// caller, so use it only where building a string on success does no harm.

@@ -38,6 +38,10 @@ struct FlatPointers {
       working_gradients = operands.working_gradients.as<W>();
     }
   }
+  /// Of the segment that element i lies in.
+  __device__ int group_of(std::int64_t i) const {
+    return group_of_segment[i / kParameterSegment] & ~kWorkingSegment;
+  }
   /// Below 0, the kernel has nothing to do.
   __device__ float factor() const { return gradient_factor == nullptr ? 1.0f : *gradient_factor; }
 };

@@ -10,9 +10,11 @@ namespace zeroth::cpu {
 /// Calls update(first, gradient, learning_rate, decay) for every segment, in parallel: `first` is the index
 /// of its first element in the flat buffers, `gradient` points to its kParameterSegment gradients in f32,
 /// times the gradient factor. In mixed precision the gradients of working segments are widened before, and
-/// their new weights narrowed after. A step that the factor skips has no segments.
+/// their new weights narrowed after. A step that the factor skips has no segments, and those of the group
+/// `left_out` are passed over.
 template <class Update>
-void for_each_segment(const FlatParams& params, const FlatParameters& operands, const Update& update) {
+void for_each_segment(const FlatParams& params, const FlatParameters& operands, const Update& update,
+                      int left_out = -1) {
   float* weights = operands.weights.as<float>();
   const float* gradients = operands.gradients.as<float>();
   const std::uint8_t* group_of_segment = operands.group_of_segment.as<std::uint8_t>();
@@ -30,6 +32,7 @@ void for_each_segment(const FlatParams& params, const FlatParameters& operands, 
                    for (std::int64_t segment = begin; segment < end; ++segment) {
                      const std::int64_t first = segment * kParameterSegment;
                      const int byte = group_of_segment[segment];
+                     if ((byte & ~kWorkingSegment) == left_out) continue;
                      const float* rate = rates + 2 * (byte & ~kWorkingSegment);
                      Segment copy;
                      if constexpr (!std::is_void_v<W>) {

@@ -35,11 +35,18 @@ ZEROTH_HD inline f16 to_f16(float x) {
   return {static_cast<__half_raw>(__float2half_rn(x)).x};
 }
 #else
+#if defined(__clang__) && __clang_major__ < 15
+using Binary16 = __fp16;  // clang has had _Float16 on x86 since its version 15
+#else
+using Binary16 = _Float16;
+#endif
 inline float to_float(bf16 x) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16);
 }
 inline float to_float(f16 x) {
-  return static_cast<float>(std::bit_cast<_Float16>(x.bits));
+  Binary16 value;
+  __builtin_memcpy(&value, &x.bits, sizeof value);
+  return static_cast<float>(value);
 }
 inline bf16 to_bf16(float x) {
   const auto bits = std::bit_cast<std::uint32_t>(x);
@@ -48,7 +55,10 @@ inline bf16 to_bf16(float x) {
   return {static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
 }
 inline f16 to_f16(float x) {
-  return {std::bit_cast<std::uint16_t>(static_cast<_Float16>(x))};
+  const auto value = static_cast<Binary16>(x);
+  f16 result;
+  __builtin_memcpy(&result.bits, &value, sizeof value);
+  return result;
 }
 #endif
 

@@ -14,7 +14,8 @@ enum class RandomUse : std::uint32_t {
   augment = 2,
   split = 3,
   generate = 4,
-  test = 5
+  test = 5,
+  mixup = 6
 };
 
 /// Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011): four

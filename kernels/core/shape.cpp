@@ -4,10 +4,6 @@
 
 namespace zeroth {
 
-void fail(ErrorKind kind, const std::string& message) {
-  throw Error(kind, message);
-}
-
 Shape::Shape(std::initializer_list<std::int64_t> extents) {
   require(extents.size() <= kMaxRank, "a shape has at most four extents");
   for (const std::int64_t extent : extents) {

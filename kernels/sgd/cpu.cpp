@@ -36,10 +36,12 @@ void update(const SgdParams& params, const FlatParameters& parameters, TensorVie
   float *w = parameters.weights.as<float>(), *buffer = momentum_buffer.as<float>();
   const auto momentum = static_cast<float>(params.momentum);
   for_each_segment(
-      params, parameters, [=](std::int64_t first, const float* gradient, float learning_rate, float decay) {
+      params, parameters,
+      [=](std::int64_t first, const float* gradient, float learning_rate, float decay) {
         update_segment<kForm>(w + first, gradient, kForm == Form::plain ? nullptr : buffer + first,
                               {learning_rate, decay, momentum});
-      });
+      },
+      params.left_out);
 }
 
 void step(Context&, const SgdParams& params, const FlatParameters& parameters, TensorView momentum_buffer) {

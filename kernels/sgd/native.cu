@@ -19,12 +19,13 @@ enum class Form { plain, momentum, nesterov };
 
 template <class W, Form kForm>
 __global__ void __launch_bounds__(kThreads)
-    sgd_kernel(FlatPointers<W> flat, float* buffer, float momentum, std::int64_t elements) {
+    sgd_kernel(FlatPointers<W> flat, float* buffer, float momentum, int left_out, std::int64_t elements) {
   const float factor = flat.factor();
   if (factor < 0.0f) return;
   const std::int64_t threads = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t index = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
        index < elements / kParameterPack; index += threads) {
+    if (left_out >= 0 && flat.group_of(index * kParameterPack) == left_out) continue;
     ParameterPack<W> pack(flat, factor, index * kParameterPack);
     Pack<float, kParameterPack> buffer_pack{};
     if constexpr (kForm != Form::plain) buffer_pack = load_pack<kParameterPack>(buffer + pack.i);
@@ -56,7 +57,7 @@ void step(Context& context, const SgdParams& params, const FlatParameters& param
                                                : sgd_kernel<W, Form::momentum>;
     launch(kernel, dim3(blocks_for(params.elements / kParameterPack, kThreads)), dim3(kThreads), 0,
            context.stream(), FlatPointers<W>(parameters), momentum_buffer.as<float>(),
-           static_cast<float>(params.momentum), params.elements);
+           static_cast<float>(params.momentum), params.left_out, params.elements);
   });
 }
 

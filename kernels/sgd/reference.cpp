@@ -20,6 +20,7 @@ void update(const SgdParams& params, const FlatParameters& parameters, TensorVie
   const T momentum = static_cast<T>(params.momentum);
   for (std::int64_t i = 0; i < params.elements; ++i) {
     const int byte = group_of_segment[i / kParameterSegment];
+    if ((byte & ~kWorkingSegment) == params.left_out) continue;
     const T* rate = rates + 2 * (byte & ~kWorkingSegment);
     const T learning_rate = rate[0], decay = rate[1];
     const bool working = !std::is_void_v<W> && byte & kWorkingSegment;

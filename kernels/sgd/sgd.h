@@ -11,10 +11,12 @@ namespace zeroth {
 ///   buffer = momentum * buffer + g;     w -= lr[group] * (nesterov ? g + momentum * buffer : buffer)
 /// A buffer of zeros before the first step makes that step plain. With momentum 0 the buffer is absent
 /// (null). momentum_buffer: (elements) as the weights; the other operands are described in
-/// kernels/core/flat_parameters.h. Nesterov needs a momentum.
+/// kernels/core/flat_parameters.h. Nesterov needs a momentum. Segments of the group `left_out`, if there is
+/// one, are another optimizer's: nothing of theirs is written.
 struct SgdParams : FlatParams {
   double momentum = 0.9;
   bool nesterov = false;
+  int left_out = -1;
   std::string to_string() const;
 };
 

@@ -9,6 +9,7 @@
 #include <bit>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <numeric>
 #include <utility>
 
@@ -34,7 +35,7 @@ bool same(Site a, Site b) {
 }
 
 void set(BuiltinIndex& index, uint3 value) {
-  std::construct_at(&index, value.x, value.y, value.z);
+  ::new (&index) BuiltinIndex{value.x, value.y, value.z};
 }
 
 uint3 unflatten(std::uint64_t rank, uint3 extents) {

@@ -39,14 +39,40 @@ RowStatistics row_statistics(const T* logits, std::int64_t k) {
   return row;
 }
 
+/// The labels of a row and the weight of the first one.
+struct RowLabels {
+  std::int32_t label, other;
+  float share;
+
+  bool name_classes(std::int64_t k) const { return label >= 0 && label < k && other >= 0 && other < k; }
+  float of_class(std::int64_t k) const {
+    return (k == label ? share : 0.0f) + (k == other ? 1.0f - share : 0.0f);
+  }
+};
+
+/// Without other labels, the first ones have all the weight.
+class Labels {
+ public:
+  Labels(ConstTensorView labels, const OtherLabels& others)
+      : labels_(labels.as<std::int32_t>()),
+        others_(others ? others.labels.as<std::int32_t>() : labels_),
+        share_(others ? *others.share.as<float>() : 1.0f) {}
+  RowLabels of_row(std::int64_t n) const { return {labels_[n], others_[n], share_}; }
+
+ private:
+  const std::int32_t *labels_, *others_;
+  float share_;
+};
+
 bool supports(const SoftmaxCrossEntropyParams& params) {
   return params.dtype == DType::f32 || params.dtype == DType::bf16 || params.dtype == DType::f16;
 }
 
 void forward(Context&, const SoftmaxCrossEntropyParams& params, ConstTensorView logits_view,
-             ConstTensorView labels_view, TensorView loss, TensorView row_losses_view,
+             ConstTensorView labels_view, OtherLabels others, TensorView loss, TensorView row_losses_view,
              TensorView predictions_view, TensorView metrics) {
   const std::int32_t* labels = labels_view.as<std::int32_t>();
+  const Labels all_labels(labels_view, others);
   float* row_losses = row_losses_view.as<float>();
   std::int32_t* predictions = predictions_view.as<std::int32_t>();
   const auto smoothing = static_cast<float>(params.smoothing);
@@ -57,13 +83,17 @@ void forward(Context&, const SoftmaxCrossEntropyParams& params, ConstTensorView 
         const T* x = logits + n * params.k;
         const RowStatistics row = row_statistics(x, params.k);
         predictions[n] = row.winner;
-        if (labels[n] < 0 || labels[n] >= params.k) {
+        const RowLabels wanted = all_labels.of_row(n);
+        if (!wanted.name_classes(params.k)) {
           row_losses[n] = std::numeric_limits<float>::quiet_NaN();
           continue;
         }
         float row_loss = std::log(row.sum_exp);
         // A term whose weight is 0 stays out: its logarithm may be infinite.
-        if (smoothing < 1.0f) row_loss -= (1.0f - smoothing) * (to_compute(x[labels[n]]) - row.maximum);
+        const float on_label = (1.0f - smoothing) * wanted.share,
+                    on_other = (1.0f - smoothing) * (1.0f - wanted.share);
+        if (on_label > 0.0f) row_loss -= on_label * (to_compute(x[wanted.label]) - row.maximum);
+        if (on_other > 0.0f) row_loss -= on_other * (to_compute(x[wanted.other]) - row.maximum);
         if (smoothing > 0.0f) row_loss -= smoothing * (row.sum / static_cast<float>(params.k));
         row_losses[n] = row_loss;
       }
@@ -84,10 +114,11 @@ void forward(Context&, const SoftmaxCrossEntropyParams& params, ConstTensorView 
 }
 
 void backward(Context&, const SoftmaxCrossEntropyParams& params, ConstTensorView logits_view,
-              ConstTensorView labels_view, ConstTensorView dloss, TensorView dlogits_view, GradMode mode) {
-  const std::int32_t* labels = labels_view.as<std::int32_t>();
+              ConstTensorView labels_view, OtherLabels others, ConstTensorView dloss, TensorView dlogits_view,
+              GradMode mode) {
+  const Labels all_labels(labels_view, others);
   const float scale = *dloss.as<float>() / static_cast<float>(params.n);
-  const auto on_label = static_cast<float>(1.0 - params.smoothing);
+  const auto on_labels = static_cast<float>(1.0 - params.smoothing);
   const auto on_each = static_cast<float>(params.smoothing / static_cast<double>(params.k));
   dispatch_storage(params.dtype, [&]<class T>(TypeTag<T>) {
     const T* logits = logits_view.as<T>();
@@ -97,10 +128,11 @@ void backward(Context&, const SoftmaxCrossEntropyParams& params, ConstTensorView
         const T* x = logits + n * params.k;
         T* dx = dlogits + n * params.k;
         const RowStatistics row = row_statistics(x, params.k);
-        const bool valid = labels[n] >= 0 && labels[n] < params.k;
-        const float row_scale = valid ? scale : std::numeric_limits<float>::quiet_NaN();
+        const RowLabels wanted = all_labels.of_row(n);
+        const float row_scale =
+            wanted.name_classes(params.k) ? scale : std::numeric_limits<float>::quiet_NaN();
         for (std::int64_t k = 0; k < params.k; ++k) {
-          const float q = on_each + (k == labels[n] ? on_label : 0.0f);
+          const float q = on_each + on_labels * wanted.of_class(k);
           const float p = std::exp(to_compute(x[k]) - row.maximum) / row.sum_exp;
           const float gradient = row_scale * (p - q);
           dx[k] = from_compute<T>(mode == GradMode::accumulate ? to_compute(dx[k]) + gradient : gradient);

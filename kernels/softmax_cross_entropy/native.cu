@@ -6,6 +6,7 @@
 // second launch. The mean of a larger one is taken by a single block in a second kernel: a fixed order in
 // both cases. The largest logit is taken out first (log-sum-exp); the loss comes from differences to it:
 //   log(sum exp z) - (1 - smoothing) z[label] - smoothing mean(z),  z = logit - largest
+// Second labels cost 4 bytes a row more; without them the first ones stand in, with the weight 0.
 
 #include "kernels/core/block.cuh"
 #include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
@@ -29,6 +30,21 @@ struct RowStatistics {
   float maximum, sum_exp, sum;  // sums of exp(z) and of z
   int winner;                   // first class of the largest logit
 };
+
+/// The labels of all rows; `share` is null where there are no second ones.
+struct Labels {
+  const std::int32_t *first, *other;
+  const float* share;
+
+  Labels(ConstTensorView labels, const OtherLabels& others)
+      : first(labels.as<std::int32_t>()),
+        other(others ? others.labels.as<std::int32_t>() : first),
+        share(others ? others.share.as<float>() : nullptr) {}
+};
+
+__device__ inline bool names_class(int label, int k) {
+  return static_cast<unsigned>(label) < static_cast<unsigned>(k);
+}
 
 /// Sum over groups of kLanes neighbouring lanes, to every lane of the group.
 template <int kLanes>
@@ -100,18 +116,21 @@ __device__ inline void finish(const std::int32_t* labels, const float* row_losse
 // One such block an SM is all it takes; for two, ptxas would rather spill.
 template <class T, int kLanes>
 __global__ void __launch_bounds__(kFinishThreads, 1)
-    forward_kernel(const T* logits, const std::int32_t* labels, float* row_losses, std::int32_t* predictions,
-                   float* loss, double* metrics, std::int64_t n, int k, float smoothing) {
+    forward_kernel(const T* logits, Labels labels, float* row_losses, std::int32_t* predictions, float* loss,
+                   double* metrics, std::int64_t n, int k, float smoothing) {
   for_each_row<kLanes>(n, [=](std::int64_t row, int lane) {
     const T* x = logits + row * k;
     const RowStatistics statistics = row_statistics<kLanes>(x, row < n ? k : 0, lane);
     if (row >= n || lane != 0) return;
-    const int label = labels[row];
+    const int label = labels.first[row], other = labels.other[row];
+    const float share = labels.share == nullptr ? 1.0f : *labels.share;
     float row_loss = not_a_number();
-    if (label >= 0 && label < k) {
+    if (names_class(label, k) && names_class(other, k)) {
       row_loss = logf(statistics.sum_exp);
       // A term whose weight is 0 stays out: its logarithm may be infinite.
-      if (smoothing < 1.0f) row_loss -= (1.0f - smoothing) * (to_compute(x[label]) - statistics.maximum);
+      const float on_label = (1.0f - smoothing) * share, on_other = (1.0f - smoothing) * (1.0f - share);
+      if (on_label > 0.0f) row_loss -= on_label * (to_compute(x[label]) - statistics.maximum);
+      if (on_other > 0.0f) row_loss -= on_other * (to_compute(x[other]) - statistics.maximum);
       if (smoothing > 0.0f) row_loss -= smoothing * (statistics.sum / static_cast<float>(k));
     }
     row_losses[row] = row_loss;
@@ -119,7 +138,7 @@ __global__ void __launch_bounds__(kFinishThreads, 1)
   });
   if (gridDim.x > 1) return;  // finish_kernel follows
   __syncthreads();
-  finish(labels, row_losses, predictions, loss, metrics, n);
+  finish(labels.first, row_losses, predictions, loss, metrics, n);
 }
 
 __global__ void __launch_bounds__(kFinishThreads)
@@ -128,21 +147,25 @@ __global__ void __launch_bounds__(kFinishThreads)
   finish(labels, row_losses, predictions, loss, metrics, n);
 }
 
+// Left alone, ptxas keeps to 32 registers, and spills.
 template <class T, int kLanes, bool kAccumulate>
-__global__ void __launch_bounds__(kThreads)
-    backward_kernel(const T* logits, const std::int32_t* labels, const float* dloss, T* dlogits,
-                    std::int64_t n, int k, float on_label, float on_each) {
+__global__ void __launch_bounds__(kThreads, 4)
+    backward_kernel(const T* logits, Labels labels, const float* dloss, T* dlogits, std::int64_t n, int k,
+                    float on_labels, float on_each) {
   const float scale = *dloss / static_cast<float>(n);
+  const float share = labels.share == nullptr ? 1.0f : *labels.share;
+  const float on_label = on_labels * share, on_other = on_labels * (1.0f - share);
   for_each_row<kLanes>(n, [=](std::int64_t row, int lane) {
     const T* x = logits + row * k;
     const RowStatistics statistics = row_statistics<kLanes>(x, row < n ? k : 0, lane);
     if (row >= n) return;
     T* dx = dlogits + row * k;
-    const int label = labels[row];
-    const float row_scale = label >= 0 && label < k ? scale : not_a_number();
+    const int label = labels.first[row], other = labels.other[row];
+    const float row_scale = names_class(label, k) && names_class(other, k) ? scale : not_a_number();
     for (int i = lane; i < k; i += kLanes) {
       const float p = expf(to_compute(x[i]) - statistics.maximum) / statistics.sum_exp;
-      const float gradient = row_scale * (p - (on_each + (i == label ? on_label : 0.0f)));
+      const float q = on_each + (i == label ? on_label : 0.0f) + (i == other ? on_other : 0.0f);
+      const float gradient = row_scale * (p - q);
       dx[i] = from_compute<T>(kAccumulate ? to_compute(dx[i]) + gradient : gradient);
     }
   });
@@ -164,9 +187,9 @@ bool supports(const SoftmaxCrossEntropyParams& params) {
 }
 
 void forward(Context& context, const SoftmaxCrossEntropyParams& params, ConstTensorView logits,
-             ConstTensorView labels, TensorView loss, TensorView row_losses, TensorView predictions,
-             TensorView metrics) {
-  const auto* label = labels.as<std::int32_t>();
+             ConstTensorView labels, OtherLabels others, TensorView loss, TensorView row_losses,
+             TensorView predictions, TensorView metrics) {
+  const Labels all(labels, others);
   auto* losses = row_losses.as<float>();
   auto* predicted = predictions.as<std::int32_t>();
   dispatch_storage(params.dtype, [&]<class T>(TypeTag<T>) {
@@ -174,25 +197,26 @@ void forward(Context& context, const SoftmaxCrossEntropyParams& params, ConstTen
       const bool one_block = params.n * params.k <= kOneBlockLogits;
       const unsigned blocks = one_block ? 1 : blocks_for(params.n * kLanes, kThreads);
       launch(forward_kernel<T, kLanes>, dim3(blocks), dim3(one_block ? kFinishThreads : kThreads), 0,
-             context.stream(), logits.as<T>(), label, losses, predicted, loss.as<float>(),
-             metrics.as<double>(), params.n, params.k, params.smoothing);
+             context.stream(), logits.as<T>(), all, losses, predicted, loss.as<float>(), metrics.as<double>(),
+             params.n, params.k, params.smoothing);
       if (blocks > 1)
-        launch(finish_kernel, dim3(1), dim3(kFinishThreads), 0, context.stream(), label, losses, predicted,
-               loss.as<float>(), metrics.as<double>(), params.n);
+        launch(finish_kernel, dim3(1), dim3(kFinishThreads), 0, context.stream(), all.first, losses,
+               predicted, loss.as<float>(), metrics.as<double>(), params.n);
     });
   });
 }
 
 void backward(Context& context, const SoftmaxCrossEntropyParams& params, ConstTensorView logits,
-              ConstTensorView labels, ConstTensorView dloss, TensorView dlogits, GradMode mode) {
+              ConstTensorView labels, OtherLabels others, ConstTensorView dloss, TensorView dlogits,
+              GradMode mode) {
   if (params.n == 0) return;
   dispatch_storage(params.dtype, [&]<class T>(TypeTag<T>) {
     dispatch_lanes(params.k, [&]<int kLanes>(std::integral_constant<int, kLanes>) {
       const auto kernel =
           mode == GradMode::accumulate ? backward_kernel<T, kLanes, true> : backward_kernel<T, kLanes, false>;
       launch(kernel, dim3(blocks_for(params.n * kLanes, kThreads)), dim3(kThreads), 0, context.stream(),
-             logits.as<T>(), labels.as<std::int32_t>(), dloss.as<float>(), dlogits.as<T>(), params.n,
-             params.k, 1.0 - params.smoothing, params.smoothing / static_cast<double>(params.k));
+             logits.as<T>(), Labels(labels, others), dloss.as<float>(), dlogits.as<T>(), params.n, params.k,
+             1.0 - params.smoothing, params.smoothing / static_cast<double>(params.k));
     });
   });
 }

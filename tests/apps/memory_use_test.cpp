@@ -37,6 +37,22 @@ TEST_CASE("a dry run finds the memory that a real one takes", "[memory]") {
   }
 }
 
+TEST_CASE("Muon's work memory and averages are counted", "[memory]") {
+  TrainOptions options = small_options(DType::f16, OptimizerKind::muon);
+  options.ema = 0.9;
+  options.lookahead = 2;
+  const MemoryUse use = use_of(options, true);
+  CHECK(memory_json(options, use) == memory_json(options, use_of(options, false)));
+  CHECK(use.moments == use.parameters);
+  CHECK(use.averages > 2 * use.parameters);
+  CHECK(use.workspace > 2 * use.parameters);  // x, twice, of all but two layers, and more
+  options.model = "resnet18";
+  options.optimizer = OptimizerKind::sgd;
+  const std::size_t without = use_of(options, true).workspace;
+  options.optimizer = OptimizerKind::muon;
+  CHECK(use_of(options, true).workspace > without);
+}
+
 TEST_CASE("predicted memory grows with the batch, and activations shrink in 16 bits", "[memory]") {
   TrainOptions options = small_options(DType::f32, OptimizerKind::sgd);
   options.batch_size = 128;

@@ -3,6 +3,8 @@
 #include <fstream>
 #include <iterator>
 #include <limits>
+#include <set>
+#include <tuple>
 
 #include "apps/plot/chart.h"
 #include "apps/plot/font.h"
@@ -187,6 +189,48 @@ TEST_CASE("a curve stays within axes that were given", "[plot]") {
       }
     }
   CHECK(pieces == 2);
+}
+
+TEST_CASE("28 series that share a chart look different", "[plot]") {
+  using Look = std::tuple<int, int, int, int, bool>;
+  std::set<Look> looks;
+  std::set<std::size_t> first_marks;
+  for (std::size_t i = 0; i < 28; ++i) {
+    Series series;
+    series.points.resize(400);
+    set_look(series, i, 28, false);
+    looks.insert({series.colour.red, series.colour.green, series.colour.blue, static_cast<int>(series.marker),
+                  series.hollow});
+    CHECK(series.marker != Marker::none);
+    CHECK(series.marker_every == 50);
+    first_marks.insert(series.marker_first);
+  }
+  CHECK(looks.size() == 28);
+  CHECK(first_marks.size() == 28);  // no two above each other
+  // As many as there are colours need no markers on long curves.
+  Series few;
+  few.points.resize(400);
+  set_look(few, 6, 7, false);
+  CHECK(few.marker == Marker::none);
+  set_look(few, 6, 7, true);
+  CHECK(few.marker != Marker::none);
+  CHECK(few.marker_every == 1);
+}
+
+TEST_CASE("a curve shows its markers at the points that it names", "[plot]") {
+  Chart chart{"", "", {"x"}, {"y"}, {}};
+  Series series{"", {}, {}, {200, 0, 0}, 2.0, 0.0, Marker::circle};
+  for (int i = 0; i < 20; ++i) series.points.push_back({1.0 * i, 1.0});
+  series.marker_every = 6;
+  series.marker_first = 2;
+  series.hollow = true;
+  chart.series.push_back(series);
+  int coloured = 0, white = 0;
+  const Drawing drawing = draw(chart);
+  for (const Drawing::Mark& mark : drawing.marks())
+    if (const auto* disc = std::get_if<Disc>(&mark)) (disc->fill.red == 200 ? coloured : white) += 1;
+  CHECK(coloured == 3);  // at 2, 8 and 14
+  CHECK(white == 6);     // the rim and the hollow of each
 }
 
 TEST_CASE("labels of points do not lie on each other", "[plot]") {

@@ -23,12 +23,17 @@ from workplace import TINY, Workplace, ZEROTH
 
 class CommandLine(Workplace):
     def test_version_is_quick(self):
+        def processor_time():
+            spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+            return spent.ru_utime + spent.ru_stime
+
         times = []
         for _ in range(10):
-            start = time.perf_counter()
+            start = processor_time()
             self.assertRegex(self.run_program("--version").stdout, r"^zeroth \d+\.\d+\.\d+[ ,].*\n$")
-            times.append(time.perf_counter() - start)
-        self.assertLess(min(times), 0.2)  # the aim is 0.02 s; machines that test are busy
+            times.append(processor_time() - start)
+        # The aim is 0.02 s. Of the processor, not on the clock: machines that test are busy.
+        self.assertLess(min(times), 0.2)
 
     def test_help_has_an_example(self):
         for command in ([], ["train"], ["eval"], ["eval-all"], ["plot"], ["compare"], ["predict"], ["export"], ["info"],

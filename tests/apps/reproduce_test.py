@@ -25,7 +25,7 @@ class Recipes(Workplace):
     def test_the_list_names_each_with_its_purpose(self):
         listed = json.loads(self.run_program("recipes", "--json").stdout)
         self.assertLessEqual({"quick", "resnet-short", "rezero-published", "rezero-default", "rezero-authors",
-                              "resnet-paper", "colossalai-resnet18", "rezero-ablation"}, set(listed))
+                              "resnet-paper", "colossalai-resnet18", "cifar-fast", "rezero-ablation"}, set(listed))
         shown = self.run_program("recipes").stdout
         for name, purpose in listed.items():
             self.assertTrue(purpose.endswith(".") and "#" not in purpose, purpose)

@@ -78,7 +78,7 @@ double accuracy(LogisticRegression& model, const Pictures& pictures) {
 
 }  // namespace
 
-TEST_CASE("pixels alone do not tell the generated classes apart", "[generated]") {
+TEST_CASE("pixels alone do not tell the generated classes apart", "[generated][long]") {
   const Dataset set = generate_dataset();
   LogisticRegression model(set.normalisation);
   double best = 0;

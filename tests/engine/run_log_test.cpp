@@ -63,6 +63,7 @@ TEST_CASE("run log: one JSON object a line, one row an epoch", "[run_log]") {
   record.loss_scale = 32768.0;
   record.skipped_steps = 2;
   log.write(record);
+  record.alphas = {{"layer1.0.alpha", 0.25}, {"layer10.0.alpha", -0.5}};
   record.loss = std::numeric_limits<double>::quiet_NaN();
   log.write(record);
   log.write(epoch_record(1));
@@ -80,6 +81,11 @@ TEST_CASE("run log: one JSON object a line, one row an epoch", "[run_log]") {
   CHECK(first["skipped_steps"] == 2);
   CHECK(first["data"] == "generated");
   CHECK(nlohmann::json::parse(steps[1])["loss"].is_null());
+  CHECK(!first.contains("alphas"));
+  CHECK(nlohmann::json::parse(steps[1])["alphas"]["layer10.0.alpha"] == -0.5);
+  const RunRecords read = read_run_log(scratch.path());
+  CHECK(read.steps[0].alphas.empty());
+  CHECK(read.steps[1].alphas == record.alphas);  // in their order
 
   const std::vector<std::string> rows = lines(read_text(scratch / "summary.csv"));
   REQUIRE(rows.size() == 2);

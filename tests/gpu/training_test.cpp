@@ -20,10 +20,13 @@ namespace {
 struct Setting {
   const char* model;
   std::int64_t side, batch, pictures;
+  OptimizerKind optimizer = OptimizerKind::sgd;  // muon: with both averages
 };
 
 constexpr Setting kSmall{"rezero-resnet8", 8, 8, 40};
 constexpr Setting kReal{"rezero-resnet20", 32, 32, 640};
+constexpr Setting kSmallMuon{"rezero-resnet8", 8, 8, 40, OptimizerKind::muon};
+constexpr Setting kRealMuon{"rezero-resnet20", 32, 32, 640, OptimizerKind::muon};
 
 /// The generated pictures, of which a smaller network sees a corner.
 PictureSet pictures_on(Context& context, const Setting& setting) {
@@ -80,6 +83,12 @@ struct Training {
     }
     config.batch_size = setting.batch;
     config.rates.fill({0.1, 5e-4});
+    if (setting.optimizer == OptimizerKind::muon) {
+      config.optimizer.kind = OptimizerKind::muon;
+      config.rates[static_cast<std::size_t>(ParameterGroup::hidden)] = {0.02, 0.01};
+      config.ema_decay = 0.9;
+      config.lookahead = {5, 0.5, 0.0};
+    }
     config.mean = {0.5, 0.5, 0.5, 0.0};
     config.std = {0.25, 0.25, 0.25, 1.0};
     config.seed = 3;
@@ -237,6 +246,13 @@ TEST_CASE("single steps on a GPU agree with f64 as well as the CPU's", "[gpu]") 
   require_cuda();
   check_single_steps(DeviceKind::cuda, kReal, {0, 100, 500});
 }
+TEST_CASE("single steps of Muon under simt agree with f64 as well as the CPU's", "[gpu]") {
+  check_single_steps(DeviceKind::simt, kSmallMuon, {0, 5});
+}
+TEST_CASE("single steps of Muon on a GPU agree with f64 as well as the CPU's", "[gpu]") {
+  require_cuda();
+  check_single_steps(DeviceKind::cuda, kRealMuon, {0, 100});
+}
 TEST_CASE("single steps in mixed precision on a GPU are as exact as the CPU's", "[gpu]") {
   require_cuda();
   for (const DType working : {DType::bf16, DType::f16})
@@ -258,6 +274,11 @@ TEST_CASE("steps on a GPU have the same bits however they are queued", "[gpu]") 
   require_cuda();
   for (const DType working : {DType::f32, DType::bf16, DType::f16})
     check_step_modes(DeviceKind::cuda, kReal, working, 25);
+}
+TEST_CASE("steps of Muon with averages on a GPU have the same bits however they are queued", "[gpu]") {
+  require_cuda();
+  for (const DType working : {DType::f32, DType::f16})
+    check_step_modes(DeviceKind::cuda, kRealMuon, working, 25);
 }
 TEST_CASE("mixed precision on a GPU follows f32", "[gpu]") {
   require_cuda();

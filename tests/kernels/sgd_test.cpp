@@ -229,6 +229,28 @@ TEST_CASE("a negative gradient factor skips the sgd step", "[kernels][sgd]") {
   });
 }
 
+TEST_CASE("sgd passes over the group that is left out", "[kernels][sgd]") {
+  for_each_row(sgd_rows(), [](Context& context, const SgdRow& row) {
+    for (const double momentum : {0.0, 0.9}) {
+      SgdParams params{{1031 * kParameterSegment, kGroups, DType::f32, DType::bf16}, momentum, false};
+      const Step before(context, params), whole(context, params), step(context, params);
+      whole.run(context, row);
+      params.left_out = 1;
+      row.step(context, params, step.operands(), momentum == 0.0 ? TensorView() : step.buffer.view());
+      const std::vector<double> groups = step.groups.values();
+      const auto expected = [&](const Operand& updated, const Operand& old) {
+        std::vector<double> values = updated.values(), kept = old.values();
+        for (std::size_t i = 0; i < values.size(); ++i)
+          if ((static_cast<int>(groups[i / kParameterSegment]) & ~kWorkingSegment) == 1) values[i] = kept[i];
+        return values;
+      };
+      CHECK(step.weights.values() == expected(whole.weights, before.weights));
+      CHECK(step.buffer.values() == expected(whole.buffer, before.buffer));
+      CHECK(step.working_weights.values() == expected(whole.working_weights, before.working_weights));
+    }
+  });
+}
+
 TEST_CASE("sgd refuses bad arguments", "[kernels][sgd]") {
   Context context({DeviceKind::cpu, 0});
   const SgdParams good{{2 * kParameterSegment, kGroups}, 0.9, false};

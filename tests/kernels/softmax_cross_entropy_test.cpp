@@ -1,5 +1,7 @@
 #include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
 
+#include <optional>
+
 #include "kernels/check/cases.h"
 #include "tests/kernels/harness.h"
 #include "tests/kernels/rows.h"
@@ -15,12 +17,15 @@ using TableRow = SoftmaxCrossEntropyRow;
 struct Case {
   std::int64_t n, k;
   double smoothing;
+  std::optional<double> share = {};  // of the first labels, where there are second ones
 };
 
 // One lane, eight and a whole warp a row; one block and several; rows that do not fill a warp.
-const Case kCases[] = {{1, 1, 0.0},    {1, 10, 0.0},    {5, 3, 0.1},   {128, 10, 0.1}, {7, 17, 0.0},
-                       {3, 100, 0.1},  {33, 256, 0.0},  {2, 257, 0.1}, {3, 1000, 0.0}, {4097, 10, 0.1},
-                       {700, 50, 0.1}, {300, 259, 0.0}, {4, 6, 1.0}};
+const Case kCases[] = {{1, 1, 0.0},          {1, 10, 0.0},       {5, 3, 0.1},         {128, 10, 0.1},
+                       {7, 17, 0.0},         {3, 100, 0.1},      {33, 256, 0.0},      {2, 257, 0.1},
+                       {3, 1000, 0.0},       {4097, 10, 0.1},    {700, 50, 0.1},      {300, 259, 0.0},
+                       {4, 6, 1.0},          {7, 10, 0.2, 0.7},  {9, 5, 0.0, 1.0},    {9, 5, 0.0, 0.0},
+                       {40, 100, 0.1, 0.55}, {3, 300, 0.0, 0.9}, {4097, 10, 0.1, 0.6}};
 constexpr DType kDTypes[] = {DType::f64, DType::f32, DType::bf16, DType::f16};
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
@@ -30,10 +35,12 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 struct Operands {
   Params params;
   DType statistics;
-  Operand logits, labels, loss, row_losses, predictions, metrics, dloss, dlogits;
+  Operand logits, labels, loss, row_losses, predictions, metrics, dloss, dlogits, other_labels, share;
+  bool mixes;
 
   Operands(Context& context, const Params& problem, const std::vector<double>& logit_values,
-           const std::vector<double>& label_values)
+           const std::vector<double>& label_values, std::optional<double> first_share = {},
+           const std::vector<double>& other_label_values = {})
       : params(problem),
         statistics(statistics_dtype(params.dtype)),
         logits(context, params.dtype, {params.n, params.k}, logit_values),
@@ -43,32 +50,38 @@ struct Operands {
         predictions(Operand::unset(context, DType::i32, {params.n})),
         metrics(context, DType::f64, {3}, {100.0, 10.0, 1000.0}),
         dloss(context, statistics, {1}, {kDLoss}),
-        dlogits(Operand::unset(context, params.dtype, {params.n, params.k})) {}
-  Operands(Context& context, const Params& problem)
-      : Operands(context, problem, random_logits(problem), random_labels(problem)) {}
+        dlogits(Operand::unset(context, params.dtype, {params.n, params.k})),
+        other_labels(context, DType::i32, {params.n},
+                     other_label_values.empty() ? random_labels(params, 3) : other_label_values),
+        share(context, statistics, {1}, {first_share.value_or(0.0)}),
+        mixes(first_share.has_value()) {}
+  Operands(Context& context, const Params& problem, std::optional<double> first_share = {})
+      : Operands(context, problem, random_logits(problem), random_labels(problem), first_share) {}
+
+  OtherLabels others() const { return mixes ? OtherLabels{other_labels, share} : OtherLabels{}; }
 
   static constexpr double kDLoss = 48.0;
 
   static std::vector<double> random_logits(const Params& params) {
     return random_values(params.n * params.k, DType::bf16, -4.0, 4.0, 1);
   }
-  static std::vector<double> random_labels(const Params& params) {
+  static std::vector<double> random_labels(const Params& params, std::uint64_t seed = 2) {
     std::vector<double> labels(static_cast<std::size_t>(params.n));
     for (std::size_t i = 0; i < labels.size(); ++i)
       labels[i] =
-          uniform_below(philox(2, 0, i, RandomUse::test).word[0], static_cast<std::uint32_t>(params.k));
+          uniform_below(philox(seed, 0, i, RandomUse::test).word[0], static_cast<std::uint32_t>(params.k));
     return labels;
   }
   void forward(Context& context, const TableRow& row, bool with_metrics = true) const {
-    row.forward(context, params, logits, labels, loss, row_losses, predictions,
+    row.forward(context, params, logits, labels, others(), loss, row_losses, predictions,
                 with_metrics ? metrics.view() : TensorView());
   }
   void backward(Context& context, const TableRow& row, GradMode mode) const {
-    row.backward(context, params, logits, labels, dloss, dlogits, mode);
+    row.backward(context, params, logits, labels, others(), dloss, dlogits, mode);
   }
   bool intact() const {
-    for (const Operand* operand :
-         {&logits, &labels, &loss, &row_losses, &predictions, &metrics, &dloss, &dlogits})
+    for (const Operand* operand : {&logits, &labels, &loss, &row_losses, &predictions, &metrics, &dloss,
+                                   &dlogits, &other_labels, &share})
       if (!operand->intact()) return false;
     return true;
   }
@@ -144,10 +157,10 @@ TEST_CASE("softmax_cross_entropy agrees with PyTorch", "[kernels][softmax_cross_
 
 TEST_CASE("the reference's gradient is the loss's slope", "[kernels][softmax_cross_entropy]") {
   Context context({DeviceKind::cpu, 0});
-  for (const Case& test : {kCases[1], kCases[2], kCases[4], kCases[12]}) {
+  for (const Case& test : {kCases[1], kCases[2], kCases[4], kCases[12], kCases[13]}) {
     const Params params{test.n, test.k, test.smoothing, DType::f64};
     const std::vector<double> at = Operands::random_logits(params), labels = Operands::random_labels(params);
-    const Operands operands(context, params, at, labels);
+    const Operands operands(context, params, at, labels, test.share);
     operands.backward(context, reference::softmax_cross_entropy_row, GradMode::overwrite);
     const std::vector<double> gradient = operands.dlogits.values();
     for (std::uint64_t direction = 0; direction < 4; ++direction) {
@@ -156,7 +169,7 @@ TEST_CASE("the reference's gradient is the loss's slope", "[kernels][softmax_cro
       const auto loss_at = [&](double step) {
         std::vector<double> moved = at;
         for (std::size_t i = 0; i < moved.size(); ++i) moved[i] += step * along[i];
-        const Operands shifted(context, params, moved, labels);
+        const Operands shifted(context, params, moved, labels, test.share);
         shifted.forward(context, reference::softmax_cross_entropy_row);
         return shifted.loss.values()[0];
       };
@@ -173,7 +186,10 @@ TEST_CASE("the reference's gradient is the loss's slope", "[kernels][softmax_cro
 TEST_CASE("every softmax_cross_entropy row agrees with the reference", "[kernels][softmax_cross_entropy]") {
   for (const Case& test : kCases) {
     Context host({DeviceKind::cpu, 0});
-    const Operands exact(host, {test.n, test.k, test.smoothing, DType::f64});
+    // Every row gets the f32 share.
+    std::optional<double> share = test.share;
+    if (share) share = static_cast<double>(static_cast<float>(*share));
+    const Operands exact(host, {test.n, test.k, test.smoothing, DType::f64}, share);
     exact.forward(host, reference::softmax_cross_entropy_row);
     exact.backward(host, reference::softmax_cross_entropy_row, GradMode::overwrite);
     const std::vector<double> row_losses = exact.row_losses.values(), gradient = exact.dlogits.values(),
@@ -184,7 +200,7 @@ TEST_CASE("every softmax_cross_entropy row agrees with the reference", "[kernels
         const Params params{test.n, test.k, test.smoothing, dtype};
         if (!row.supports(params)) return;
         INFO(params.to_string());
-        const Operands operands(context, params);
+        const Operands operands(context, params, share);
         operands.forward(context, row);
         const auto loss_bound = [&](std::size_t i) { return row_loss_bound(params, row_losses[i]); };
         check_close(operands.row_losses.values(), row_losses, loss_bound);
@@ -214,10 +230,10 @@ TEST_CASE("every softmax_cross_entropy row agrees with the reference", "[kernels
 }
 
 TEST_CASE("every softmax_cross_entropy row gives the same bits again", "[kernels][softmax_cross_entropy]") {
-  for (const Case& test : {kCases[3], kCases[5], kCases[9], kCases[11]})
+  for (const Case& test : {kCases[3], kCases[5], kCases[9], kCases[11], kCases[16], kCases[18]})
     for_each_row(softmax_cross_entropy_rows(), [&](Context& context, const TableRow& row) {
       check_same_bits(row, [&] {
-        const Operands operands(context, {test.n, test.k, test.smoothing, DType::f32});
+        const Operands operands(context, {test.n, test.k, test.smoothing, DType::f32}, test.share);
         operands.forward(context, row);
         operands.backward(context, row, GradMode::overwrite);
         std::vector<std::byte> bytes = operands.loss.bytes();
@@ -282,6 +298,35 @@ TEST_CASE("a bad label spoils its own row only", "[kernels][softmax_cross_entrop
     CHECK(is_log_2(losses[2]));
     CHECK(std::isnan(operands.loss.values()[0]));
     CHECK(operands.metrics.values()[1] == 11.0);
+  });
+}
+
+TEST_CASE("two labels cost the weighted mean of what each would", "[kernels][softmax_cross_entropy]") {
+  for_each_row(softmax_cross_entropy_rows(), [](Context& context, const TableRow& row) {
+    const Params params{6, 5, 0.2, DType::f32};
+    const std::vector<double> logits = Operands::random_logits(params), one = {0, 1, 2, 3, 4, 0},
+                              other = {4, 1, 0, 2, 3, 1};
+    const auto run = [&](const Operands& operands) {
+      operands.forward(context, row);
+      operands.backward(context, row, GradMode::overwrite);
+      std::vector<double> results = operands.row_losses.values();
+      for (const double value : operands.dlogits.values()) results.push_back(value);
+      CHECK(operands.metrics.values()[2] == 1006.0);
+      return std::pair(results, operands.metrics.values()[1]);
+    };
+    const auto first = run(Operands(context, params, logits, one)),
+               second = run(Operands(context, params, logits, other)),
+               mixed = run(Operands(context, params, logits, one, 0.75, other));
+    std::vector<double> expected;
+    for (std::size_t i = 0; i < first.first.size(); ++i)
+      expected.push_back(0.75 * first.first[i] + 0.25 * second.first[i]);
+    check_close(mixed.first, expected, [](std::size_t) { return 64 * 0x1p-24; });
+    CHECK(mixed.second == first.second);  // the first label is the one that counts as correct
+    CHECK(first.first != second.first);
+    // A second label that names no class spoils its row.
+    const Operands bad(context, params, logits, one, 0.75, {4, 1, 5, 2, 3, 1});
+    bad.forward(context, row);
+    for (std::size_t i = 0; i < 6; ++i) CHECK(std::isnan(bad.row_losses.values()[i]) == (i == 2));
   });
 }
 

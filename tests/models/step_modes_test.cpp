@@ -16,6 +16,8 @@ struct Problem {
   const char* model;
   OptimizerKind optimizer;
   DType working;
+  bool averages = false;
+  double mixup = 0.0;
 };
 
 /// How one training runs: mode, and whether weight gradients run beside the rest.
@@ -30,6 +32,12 @@ TrainerConfig config_of(const Problem& problem, StepMode mode) {
   config.optimizer.kind = problem.optimizer;
   config.schedule = {ScheduleKind::cosine, {}, 0.1, 0.5, 3.0};  // another rate in every step
   config.step_mode = mode;
+  config.mixup = problem.mixup;
+  config.label_smoothing = problem.mixup > 0.0 ? 0.1 : 0.0;
+  if (problem.averages) {
+    config.ema_decay = 0.9;
+    config.lookahead = {3, 0.5, 2.0};
+  }
   if (problem.working == DType::f16) {  // a loss scale that overflows, falls and grows again
     config.optimizer.guard.loss_scale = 0x1p22;
     config.optimizer.guard.params.dynamic = true;
@@ -81,7 +89,11 @@ struct ModeTraining : SmallTraining {
 constexpr Problem kProblems[] = {{"rezero-resnet8", OptimizerKind::sgd, DType::f32},
                                  {"resnet8", OptimizerKind::adamw, DType::f32},
                                  {"resnet8", OptimizerKind::sgd, DType::bf16},
-                                 {"rezero-resnet8", OptimizerKind::adamw, DType::f16}};
+                                 {"rezero-resnet8", OptimizerKind::adamw, DType::f16},
+                                 {"resnet8", OptimizerKind::muon, DType::f32, true},
+                                 {"rezero-resnet8", OptimizerKind::muon, DType::f16, true},
+                                 {"resnet8", OptimizerKind::sgd, DType::f32, false, 0.4},
+                                 {"rezero-resnet8", OptimizerKind::adamw, DType::bf16, false, 1.0}};
 
 }  // namespace
 
@@ -103,20 +115,35 @@ TEST_CASE("steps in planned memory give the bits of eager ones", "[training][mod
   }
 }
 
-TEST_CASE("captured steps give the bits of eager ones, weight gradients beside or not", "[training][modes]") {
-  for (const Problem& problem : kProblems) {
-    INFO(problem.model << ", " << name_of(problem.working));
-    const auto expected = ModeTraining(problem, {StepMode::eager, false}, DeviceKind::simt).run();
-    for (const Way way : {Way{StepMode::captured, true}, Way{StepMode::captured, false},
-                          Way{StepMode::planned, true}, Way{StepMode::eager, true}}) {
-      if (way.mode != StepMode::captured && problem.working != DType::f32) continue;  // less to wait for
-      INFO(name_of(way.mode) << (way.forks ? ", forked" : ""));
-      ModeTraining training(problem, way, DeviceKind::simt);
-      CHECK((training.run() == expected));
-      CHECK(training.trainer.step_mode() == way.mode);
-      CHECK(training.trainer.step_notice() == "");
-    }
+namespace {
+
+void check_ways(const Problem& problem) {
+  INFO(problem.model << ", " << name_of(problem.working));
+  const auto expected = ModeTraining(problem, {StepMode::eager, false}, DeviceKind::simt).run();
+  for (const Way way : {Way{StepMode::captured, true}, Way{StepMode::captured, false},
+                        Way{StepMode::planned, true}, Way{StepMode::eager, true}}) {
+    if (way.mode != StepMode::captured && problem.working != DType::f32) continue;  // less to wait for
+    INFO(name_of(way.mode) << (way.forks ? ", forked" : ""));
+    ModeTraining training(problem, way, DeviceKind::simt);
+    CHECK((training.run() == expected));
+    CHECK(training.trainer.step_mode() == way.mode);
+    CHECK(training.trainer.step_notice() == "");
   }
+}
+
+}  // namespace
+
+TEST_CASE("captured steps give the bits of eager ones, weight gradients beside or not", "[training][modes]") {
+  check_ways(kProblems[0]);
+}
+TEST_CASE("captured steps give the bits of eager ones with AdamW", "[training][modes][long]") {
+  check_ways(kProblems[1]);
+}
+TEST_CASE("captured steps give the bits of eager ones in bf16", "[training][modes][long]") {
+  check_ways(kProblems[2]);
+}
+TEST_CASE("captured steps give the bits of eager ones in f16", "[training][modes][long]") {
+  check_ways(kProblems[3]);
 }
 
 TEST_CASE("a captured training that is resumed computes the same bits", "[training][modes]") {

@@ -77,7 +77,7 @@ TEST_CASE("a network overfits one batch in mixed precision", "[training]") {
     // The masters keep what 16 bits cannot hold, and the working weights are the masters, rounded.
     bool finer = false;
     for (const Parameter& parameter : training.network.store().parameters()) {
-      if (parameter.group != ParameterGroup::weight) continue;
+      if (!is_weight(parameter.group)) continue;
       dispatch_storage(working, [&]<class T>(TypeTag<T>) {
         const auto master = parameter.value.to_host<float>(training.context);
         const auto narrow = parameter.working_value.to_host<T>(training.context);
@@ -175,6 +175,84 @@ TEST_CASE("evaluation counts every picture once, whatever the batch", "[training
   CHECK(all.class_rows[9] == 100);
   const std::vector<std::int32_t> some{5, 7, 1002};
   CHECK(training.trainer.evaluate(set, some).metrics.rows == 3);
+}
+
+TEST_CASE("test-time augmentation averages logits", "[training]") {
+  SmallTraining training(small_config());
+  for (int step = 0; step < 3; ++step) training.trainer.step();
+  PictureSet set = random_pictures(training.context, 30, 8);
+  const auto loss = [&](const PictureSet& pictures, TestViews views) {
+    return training.trainer.evaluate(pictures, {}, views).metrics.loss;
+  };
+  // Mirrored pictures show the same two views in the other order.
+  PictureSet mirrored = set;
+  const Shape shape = set.pictures.shape();
+  const std::vector<std::uint8_t> bytes = set.pictures.to_host<std::uint8_t>(training.context);
+  std::vector<std::uint8_t> other(bytes.size());
+  const auto w = static_cast<std::size_t>(shape[2]), c = static_cast<std::size_t>(shape[3]);
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    const std::size_t row = i / (w * c), z = i / c % w;
+    other[(row * w + w - 1 - z) * c + i % c] = bytes[i];
+  }
+  mirrored.pictures = Tensor::from_host<std::uint8_t>(training.context, shape, other);
+  const double one = loss(set, TestViews::one), one_mirrored = loss(mirrored, TestViews::one);
+  const double two = loss(set, TestViews::flip), six = loss(set, TestViews::translate);
+  CHECK(std::abs(one - one_mirrored) > 1e-4);
+  CHECK(std::abs(two - loss(mirrored, TestViews::flip)) < 1e-6);
+  // Cross entropy is convex in the logits (Jensen), and the views differ.
+  CHECK(two < 0.5 * (one + one_mirrored));
+  // Pictures moved by hand, what comes in reflected: half of the weight is theirs.
+  const auto moved = [&](std::int64_t by) {
+    const auto h = static_cast<std::size_t>(shape[1]);
+    const auto source = [&](std::size_t i, std::size_t size) {
+      const std::int64_t place = std::abs(static_cast<std::int64_t>(i) + by),
+                         last = static_cast<std::int64_t>(size) - 1;
+      return static_cast<std::size_t>(place > last ? 2 * last - place : place);
+    };
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+      const std::size_t n = i / (h * w * c), y = i / (w * c) % h, z = i / c % w;
+      other[i] = bytes[((n * h + source(y, h)) * w + source(z, w)) * c + i % c];
+    }
+    PictureSet result = set;
+    result.pictures = Tensor::from_host<std::uint8_t>(training.context, shape, other);
+    return loss(result, TestViews::flip);
+  };
+  CHECK(six < 0.5 * two + 0.25 * moved(-1) + 0.25 * moved(1));
+  CHECK(std::abs(six - two) > 1e-5);
+  // One colour looks the same from everywhere.
+  PictureSet plain = set;
+  plain.pictures =
+      Tensor::from_host<std::uint8_t>(training.context, shape, std::vector<std::uint8_t>(bytes.size(), 90));
+  CHECK(std::abs(loss(plain, TestViews::translate) - loss(plain, TestViews::one)) < 1e-6);
+  CHECK(training.trainer.evaluate(set, {}, TestViews::translate).metrics.rows == 30);
+}
+
+TEST_CASE("mixup changes what is learned, and the same again", "[training]") {
+  const auto after = [](double alpha) {
+    TrainerConfig config = small_config();
+    config.mixup = alpha;
+    SmallTraining training(config);
+    for (int step = 0; step < 5; ++step) training.trainer.step();
+    CHECK(training.trainer.take_metrics().rows == 80);
+    return training.values();
+  };
+  const auto plain = after(0.0), mixed = after(1.0);
+  CHECK((mixed != plain));
+  CHECK((mixed == after(1.0)));
+  CHECK((mixed != after(0.3)));
+  // So small an alpha gives shares of 1: every picture stays as it is, every second label weighs nothing.
+  CHECK((after(1e-6) == plain));
+}
+
+TEST_CASE("a training with mixup that is resumed computes the same bits", "[training]") {
+  TrainerConfig config = small_config();
+  config.mixup = 0.5;
+  SmallTraining whole(config), start(config), rest(config);
+  for (int step = 0; step < 7; ++step) whole.trainer.step();
+  for (int step = 0; step < 3; ++step) start.trainer.step();
+  rest.continue_from(start, 3);
+  for (int step = 3; step < 7; ++step) rest.trainer.step();
+  CHECK((rest.values() == whole.values()));
 }
 
 TEST_CASE("a batch larger than the set is refused", "[training]") {

@@ -22,7 +22,8 @@ struct Options {
   std::string input, output, model, form, shortcut = "b", device = "cpu", dtype = "f32";
   std::vector<std::string> implementations;
   double learning_rate = 0.1, momentum = 0.9, weight_decay = 5e-4;
-  bool nesterov = false;
+  bool nesterov = false, muon = false;
+  double muon_rate = 0.02, muon_momentum = 0.95, muon_decay = 0.0;
   int steps = 1;
 };
 
@@ -40,6 +41,10 @@ void declare(CLI::App& app, Options& options) {
   app.add_option("--momentum", options.momentum);
   app.add_option("--weight-decay", options.weight_decay);
   app.add_flag("--nesterov", options.nesterov);
+  app.add_flag("--muon", options.muon, "Muon for hidden filters");
+  app.add_option("--muon-lr", options.muon_rate);
+  app.add_option("--muon-momentum", options.muon_momentum);
+  app.add_option("--muon-wd", options.muon_decay);
   app.add_option("--steps", options.steps)->check(CLI::PositiveNumber);
 }
 
@@ -137,9 +142,13 @@ void run(const Options& options) {
   OptimizerConfig config;
   config.momentum = options.momentum;
   config.nesterov = options.nesterov;
+  config.muon_momentum = options.muon_momentum;
+  if (options.muon) config.kind = OptimizerKind::muon;
   Optimizer optimizer(context, store, config);
   std::array<GroupRates, kParameterGroups> rates;
   rates.fill({options.learning_rate, options.weight_decay});
+  if (options.muon)
+    rates[static_cast<std::size_t>(ParameterGroup::hidden)] = {options.muon_rate, options.muon_decay};
   optimizer.set_rates(rates);
 
   std::optional<Loss> loss;

@@ -145,6 +145,7 @@ TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& n
   if (options.amp == DType::f16) guard.loss_scale = options.loss_scale.value_or(kFirstLossScale);
   guard.params.dynamic = options.amp == DType::f16 && !options.loss_scale;
   guard.params.growth_interval = static_cast<std::int32_t>(options.loss_scale_growth_interval);
+  guard.params.hysteresis = static_cast<std::int32_t>(options.loss_scale_hysteresis);
   guard.params.max_norm = options.clip_norm;
   guard.params.stop = options.nonfinite == OnNonfinite::stop;
   config.rates.fill({options.lr, options.weight_decay});

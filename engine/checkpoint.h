@@ -16,6 +16,14 @@ namespace zeroth {
 void save_tensors(Context& context, const std::filesystem::path& path, std::span<const NamedTensor> tensors,
                   const SafetensorsMetadata& metadata);
 
+/// The same of a training, whole, whatever its ranks share: all ranks call it, and rank 0 writes. Throws
+/// Error(diverged) on all ranks alike.
+void save_training(Trainer& trainer, const std::filesystem::path& path, const SafetensorsMetadata& metadata);
+
+/// Fills a training from what save_training() or save_tensors() wrote after `steps` steps, at any number of
+/// ranks and with whatever they share. Throws as fill_tensors() does.
+void load_training(Trainer& trainer, const SafetensorsFile& file, std::int64_t steps);
+
 /// How a file is sealed. A checksum is eight hexadecimal digits, the CRC-32 of zlib.
 enum class Checksums : std::uint8_t {
   /// "crc32:NAME" is that of a tensor's bytes, "crc32" that of the header: over, in order of keys, every

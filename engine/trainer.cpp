@@ -100,18 +100,24 @@ Trainer::Trainer(Context& context, Network& network, PictureSet train, const Tra
     : context_(context),
       network_(network),
       train_(std::move(train)),
-      config_(config),
+      config_(with_communicator(config, network.store(), lone_)),
       order_(std::move(order)),
+      parallel_(config_.communicator == nullptr
+                    ? nullptr
+                    : std::make_unique<DataParallel>(context, network.store(), *config_.communicator)),
       optimizer_(context, network.store(), config.optimizer),
       steps_per_epoch_(0),
-      repeated_(context, config.step_mode.value_or(default_step_mode(context.device().kind))) {
+      repeated_(context, config.step_mode.value_or(default_step_mode(context.device().kind)),
+                parallel_ == nullptr ? "" : parallel_->why_no_capture()) {
   if (config_.pictures_per_epoch == 0) config_.pictures_per_epoch = train_.size();
-  if (config.batch_size > 0) steps_per_epoch_ = config_.pictures_per_epoch / config.batch_size;
+  if (config.batch_size > 0) steps_per_epoch_ = config_.pictures_per_epoch / (ranks() * config.batch_size);
   if (steps_per_epoch_ == 0)
     fail(ErrorKind::usage,
          fmt::format("a batch of {} pictures cannot be drawn from the {} of an epoch; take a --batch-size of "
                      "at most {}",
-                     config.batch_size, config_.pictures_per_epoch, config_.pictures_per_epoch));
+                     ranks() * config.batch_size, config_.pictures_per_epoch,
+                     config_.pictures_per_epoch / ranks()));
+  if (network.store().shares()) optimizer_.guard().judge_together(*config_.communicator);
   order_on_device_ = Tensor::empty(context, {config_.pictures_per_epoch}, DType::i32);
   labels_ = Tensor::empty(context, {config.batch_size}, DType::i32);
   batch_ = optimizer_.inputs().add({4}, DType::i32);
@@ -121,12 +127,22 @@ Trainer::Trainer(Context& context, Network& network, PictureSet train, const Tra
   }
   metrics_ = Tensor::zeros(context, {3}, DType::f64);
   optimizer_.guard().watch_metrics(metrics_);
+  if ((config.ema_decay || config.lookahead.every > 0) && (offloads() || network.store().shares()))
+    fail(ErrorKind::usage,
+         "averages of weights are taken of whole ones on the device: they go with --parallel ddp, without "
+         "--offload");
   StepInputs& inputs = optimizer_.inputs();
   if (config.lookahead.every > 0)
     lookahead_.emplace(context, network.store(), inputs,
                        AverageConfig{kLookaheadName, config.lookahead.every, false, true});
   if (config.ema_decay)
     ema_.emplace(context, network.store(), inputs, AverageConfig{kEmaName, 1, true, false});
+}
+
+TrainerConfig Trainer::with_communicator(TrainerConfig config, const ParameterStore& store, LoneRank& lone) {
+  const bool needs = store.shares() || store.residency().offload != Offload::nothing;
+  if (config.communicator == nullptr && needs) config.communicator = &lone;
+  return config;
 }
 
 void Trainer::upload_order(std::int64_t epoch) {
@@ -138,12 +154,13 @@ void Trainer::upload_order(std::int64_t epoch) {
   order_epoch_ = epoch;
 }
 
-/// Which pictures step `step`, from 0 on, takes, and how they are mixed.
+/// Which pictures step `step`, from 0 on, takes on this rank, and how they are mixed.
 void Trainer::set_batch(std::int64_t step) {
   const std::int64_t epoch = step / steps_per_epoch_;
   upload_order(epoch);
-  const std::array<std::int32_t, 4> batch =
-      batch_words(config_.seed, epoch, step % steps_per_epoch_ * config_.batch_size);
+  const std::int64_t first =
+      step % steps_per_epoch_ * ranks() + (parallel_ ? config_.communicator->rank() : 0);
+  const std::array<std::int32_t, 4> batch = batch_words(config_.seed, epoch, first * config_.batch_size);
   optimizer_.inputs().set(batch_, std::as_bytes(std::span<const std::int32_t>(batch)));
   if (config_.mixup > 0.0)
     dispatch_reference(share_.dtype, [&]<class T>(TypeTag<T>) {
@@ -160,6 +177,7 @@ void Trainer::begin_step() {
   optimizer_.set_rates(rates);
   set_shares();
   optimizer_.begin_step();
+  if (parallel_) parallel_->release_values();
 }
 
 /// What averages take of the weights in this step.
@@ -187,30 +205,41 @@ void Trainer::queue_step() {
   std::optional<ProfileRange> phase("augment");
   const Tensor x = queue_batch();
   optimizer_.guard().begin_step();
+  if (parallel_) parallel_->begin_step();
   phase.emplace("forward");
   Tape tape(context_, Tape::Mode::training);
   const Variable logits = network_.forward(tape, tape.constant(x));
   const Loss loss = softmax_cross_entropy(tape, logits, labels_, config_.label_smoothing, metrics_,
                                           {other_labels_, share_});
   phase.emplace("backward");
-  tape.backward(loss.loss, optimizer_.guard().loss_scale());
+  tape.backward(loss.loss, optimizer_.guard().seed());
+  if (parallel_) parallel_->join_gradients();
   phase.emplace("update");
   optimizer_.queue_update();
   if (lookahead_) lookahead_->queue(optimizer_.guard());
   if (ema_) ema_->queue(optimizer_.guard());
+  if (parallel_ && !offloads()) parallel_->share_values();
 }
 
 void Trainer::step() {
   const ProfileRange range("step");
   begin_step();
   repeated_.run([this] { queue_step(); });
+  if (!offloads()) return;
+  optimizer_.update_on_host();
+  parallel_->share_values();
 }
 
-Metrics Trainer::metrics() const {
-  return read_metrics(context_, metrics_);
+Metrics Trainer::metrics() {
+  if (!parallel_) return read_metrics(context_, metrics_);
+  const Tensor sums = Tensor::from_host<double>(context_, {3}, metrics_.to_host<double>(context_));
+  config_.communicator->all_reduce(context_, sums, Reduction::sum);
+  config_.communicator->join(context_);
+  return read_metrics(context_, sums);
 }
 
 std::string Trainer::find_nonfinite(std::int64_t step) {
+  if (parallel_) return {};
   set_batch(step - 1);
   optimizer_.inputs().upload();
   const Tensor x = queue_batch();
@@ -231,10 +260,10 @@ std::string Trainer::find_nonfinite(std::int64_t step) {
 }
 
 Metrics Trainer::take_metrics() {
-  const Metrics metrics = read_metrics(context_, metrics_);
+  const Metrics sums = metrics();
   const TensorView view = metrics_;
   context_.memory().fill_zero(view.data, view.bytes(), context_.stream());
-  return metrics;
+  return sums;
 }
 
 Evaluation Trainer::evaluate(const PictureSet& set, std::span<const std::int32_t> indices, TestViews views,
@@ -278,39 +307,9 @@ std::vector<double> predict(Context& context, Network& network, const PictureSet
   return logits;
 }
 
-std::vector<NamedTensor> Trainer::tensors() const {
-  std::vector<NamedTensor> all;
-  for (const Parameter& parameter : network_.store().parameters())
-    all.push_back({parameter.name, parameter.value});
-  for (const StateTensor& tensor : network_.store().state()) all.push_back({tensor.name, tensor.value});
-  for (const Optimizer::Moment& moment : optimizer_.moments())
-    for (const Parameter& parameter : network_.store().parameters())
-      all.push_back({"optimizer." + moment.name + "." + parameter.name,
-                     moment.value.range(parameter.offset, parameter.shape)});
-  for (const std::optional<WeightAverage>* average : {&lookahead_, &ema_}) {
-    if (!*average) continue;
-    const std::string prefix = (*average)->name();
-    for (const Parameter& parameter : network_.store().parameters())
-      all.push_back({prefix + parameter.name, (*average)->values().range(parameter.offset, parameter.shape)});
-    for (const StateTensor& tensor : network_.store().state())
-      all.push_back({prefix + tensor.name, (*average)->state().range(tensor.offset, tensor.shape)});
-  }
-  all.push_back({"guard.loss_scale", optimizer_.guard().loss_scale()});
-  all.push_back({"guard.counters", optimizer_.guard().counters()});
-  all.push_back({"guard.report", optimizer_.guard().report()});
-  all.push_back({"metrics", metrics_});
-  return all;
-}
-
 void Trainer::restart_averages() {
   if (lookahead_) lookahead_->restart();
   if (ema_) ema_->restart();
-}
-
-void Trainer::resume_at(std::int64_t steps) {
-  network_.store().refresh_working_values(context_);
-  optimizer_.resume_at(steps);
-  order_epoch_ = -1;
 }
 
 }  // namespace zeroth

@@ -8,6 +8,8 @@
 
 #include "engine/network.h"
 #include "engine/optimizer.h"
+#include "engine/parallel/data_parallel.h"
+#include "engine/parallel/lone_rank.h"
 #include "engine/repeated_step.h"
 #include "engine/schedule.h"
 #include "engine/test_views.h"
@@ -35,7 +37,7 @@ struct LookaheadConfig {
 };
 
 struct TrainerConfig {
-  std::int64_t batch_size = 128;
+  std::int64_t batch_size = 128;        ///< of one rank
   std::int64_t pictures_per_epoch = 0;  ///< how many indices an epoch's order has; 0: as many as the set
   OptimizerConfig optimizer;
   std::array<GroupRates, kParameterGroups> rates;  ///< before the schedule's factor
@@ -51,6 +53,9 @@ struct TrainerConfig {
   /// How steps are queued (repeated_step.h); by the device where it is not set: captured on cuda, planned on
   /// cpu, eager on simt, which is there to find faults.
   std::optional<StepMode> step_mode;
+  /// Ranks that train together, for which the network's parameters have been materialised: rank r of k takes
+  /// entries r * batch_size on of the next k * batch_size of an epoch's order. Outlives the trainer.
+  Communicator* communicator = nullptr;
 };
 
 /// Sums since they were last read.
@@ -71,6 +76,14 @@ struct Evaluation {
 struct NamedTensor {
   std::string name;
   Tensor value;
+};
+
+/// A copy of a whole tensor on the host, under the name under which a checkpoint holds it.
+struct HostTensor {
+  std::string name;
+  DType dtype = DType::f32;
+  Shape shape;
+  std::vector<std::byte> bytes;
 };
 
 /// Trains a network on pictures: an epoch is one pass over the training set in an order of its own, the last
@@ -105,9 +118,10 @@ class Trainer {
   void set_rate_scale(double scale) { rate_scale_ = scale; }
   const TrainerConfig& config() const { return config_; }
 
-  /// Loss and errors of the training batches since they were last taken. Waits for the stream. The bits of a
-  /// sum depend on where it began: who only looks does not take.
-  Metrics metrics() const;
+  /// Loss and errors of the training batches of all ranks since they were last taken. Waits for the stream.
+  /// The bits of a sum depend on where it began: who only looks does not take. All ranks call it.
+  Metrics metrics();
+  /// The same, and begins anew.
   Metrics take_metrics();
 
   /// Inference over the pictures of a set, or over those that `indices` names; each is counted once, the last
@@ -122,13 +136,24 @@ class Trainer {
   /// Takes the batch of a step again, with the weights there are now and without an update, and says in words
   /// what stops being finite first: a parameter, an operation's result on the way forward, a parameter's
   /// gradient on the way back; nothing where all is finite. After a step that the guard did not let through,
-  /// that is what happened in it. Waits for every operation.
+  /// that is what happened in it. Waits for every operation. Nothing where ranks train together.
   std::string find_nonfinite(std::int64_t step);
 
-  /// Weights, state, moments, averages, the guard's state and the sums of metrics(): what a checkpoint holds,
-  /// and with steps_taken() all that resuming needs. Masters in mixed precision are the weights here; working
-  /// copies, schedule and random numbers follow from these and the number of steps.
+  /// Of one rank, or of several where they share nothing: weights, state, moments, averages, the guard's
+  /// state and the sums of metrics(): what a checkpoint holds, and with steps_taken() all that resuming
+  /// needs. Masters in mixed precision are the weights here; working copies, schedule and random numbers
+  /// follow from these and the number of steps.
   std::vector<NamedTensor> tensors() const;
+  /// The same, whole, whatever ranks share. All ranks call it and get it; waits for the stream.
+  std::vector<HostTensor> gather_state();
+  /// The same without bytes.
+  std::vector<HostTensor> state_layout() const;
+  /// Whether older checkpoints lack a tensor, which then begins anew or is made up for.
+  static bool may_lack(const std::string& name) { return name.starts_with("guard.") || name == kMetricsName; }
+  /// Takes what gather_state() gave at any number of ranks, after `steps` steps; `bytes_of` finds a tensor,
+  /// of the size that state_layout() says, or nothing where may_lack().
+  void scatter_state(const std::function<std::span<const std::byte>(const std::string& name)>& bytes_of,
+                     std::int64_t steps);
   /// After the tensors have been filled from a checkpoint. Position and schedule follow from the number of
   /// steps.
   void resume_at(std::int64_t steps);
@@ -142,12 +167,27 @@ class Trainer {
   void set_shares();
   Tensor queue_batch();
   void queue_step();
+  static constexpr const char* kMetricsName = "metrics";
+  struct FlatBuffer {
+    std::string prefix;  // of a parameter's name
+    Tensor value;
+  };
+  std::vector<FlatBuffer> flat_buffers() const;
+  std::vector<NamedTensor> small_tensors() const;
+  std::vector<double> metrics_of_ranks();
+  void set_metrics(std::span<const double> of_ranks);
+  static TrainerConfig with_communicator(TrainerConfig config, const ParameterStore& store, LoneRank& lone);
+  bool offloads() const { return network_.store().residency().offload != Offload::nothing; }
+  /// How many train together.
+  int ranks() const { return config_.communicator == nullptr ? 1 : config_.communicator->size(); }
 
   Context& context_;
   Network& network_;
   PictureSet train_;
+  LoneRank lone_;  // where parameters are shared or offloaded without a communicator
   TrainerConfig config_;
   EpochOrder order_;
+  std::unique_ptr<DataParallel> parallel_;  // null without a communicator
   Optimizer optimizer_;
   std::optional<WeightAverage> lookahead_, ema_;
   std::int64_t steps_per_epoch_;

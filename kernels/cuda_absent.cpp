@@ -14,6 +14,7 @@
 #include "kernels/mixup/mixup.h"
 #include "kernels/moving_average/moving_average.h"
 #include "kernels/muon/muon.h"
+#include "kernels/rank_sum/rank_sum.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/relu/relu.h"
 #include "kernels/residual/residual.h"
@@ -48,5 +49,6 @@ const AdamwRow adamw_row = absent_row<AdamwRow>();
 const MuonRow muon_row = absent_row<MuonRow>();
 const MovingAverageRow moving_average_row = absent_row<MovingAverageRow>();
 const ReduceRow reduce_row = absent_row<ReduceRow>();
+const RankSumRow rank_sum_row = absent_row<RankSumRow>();
 
 }  // namespace zeroth::cuda_native

@@ -17,6 +17,7 @@
 #include "kernels/mixup/mixup.h"
 #include "kernels/moving_average/moving_average.h"
 #include "kernels/muon/muon.h"
+#include "kernels/rank_sum/rank_sum.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/relu/relu.h"
 #include "kernels/residual/residual.h"
@@ -55,6 +56,7 @@ std::vector<RowInfo> all_rows() {
   add("muon", muon_rows());
   add("moving_average", moving_average_rows());
   add("reduce", reduce_rows());
+  add("rank_sum", rank_sum_rows());
   return all;
 }
 

@@ -13,11 +13,12 @@ namespace zeroth {
 ///   otherwise:  factor = kSkipStep, and what the step has written besides, `state` and `metrics`, is
 ///   restored
 /// The scale of a `dynamic` one doubles (times growth) after growth_interval finite steps in a row, up to
-/// `maximum`, and halves (times backoff) at every bad step from the `hysteresis`-th in a row on, down to
-/// `minimum`: torch.cuda.amp.GradScaler's update (_amp_update_scale_), with hysteresis 1. The factor belongs
-/// to the scale that the gradients were computed with. The run is stopped, and every later step skipped, by a
-/// bad step where `stop` is set and the scale is fixed; and by `patience` bad steps in a row at a scale that
-/// cannot fall (a fixed or the smallest one).
+/// `maximum`, and halves (times backoff) at every bad step from the `hysteresis`-th on, down to `minimum`,
+/// counted since those finite steps: ColossalAI's DynamicGradScaler; with hysteresis 1
+/// torch.cuda.amp.GradScaler's update (_amp_update_scale_). The factor belongs to the scale that the
+/// gradients were computed with. The run is stopped, and every later step skipped, by a bad step where `stop`
+/// is set and the scale is fixed; and by `patience` bad steps in a row at a scale that cannot fall (a fixed
+/// or the smallest one).
 struct StepGuardParams {
   DType dtype = DType::f32;  ///< of loss_scale, factor and state: f32 or f64
   bool dynamic = false;
@@ -26,6 +27,10 @@ struct StepGuardParams {
   double max_norm = 0.0;  ///< 0: no clipping
   bool stop = true;
   std::int32_t patience = 50;
+  /// Ranks whose gradients add up to those of their common batch: backward begins with scale / ranks.
+  std::int32_t ranks = 1;
+  /// Where ranks have judged a part of the gradients each: segments of a part.
+  std::int32_t part_segments = 0;
   std::string to_string() const;
 };
 
@@ -38,8 +43,8 @@ enum StepCounter : int {
   kSteps,        ///< all steps
   kSkipped,      ///< of those, bad ones
   kCleanSteps,   ///< finite steps in a row since a dynamic scale moved
-  kBadSteps,     ///< bad steps in a row
-  kStuckSteps,   ///< of those, the ones at a scale that could not fall
+  kBadSteps,     ///< bad steps since the last growth_interval finite steps in a row
+  kStuckSteps,   ///< bad steps in a row at a scale that could not fall
   kStopped,      ///< 1: the run is over
   kStepCounters  ///< how many there are
 };
@@ -48,22 +53,25 @@ enum StepCounter : int {
 enum StepReportField : int {
   kGradientNorm,     ///< of the last finite step, before clipping
   kFirstBadStep,     ///< since the last zeros; steps count from 1, 0: none
-  kFirstBadSegment,  ///< of that step's gradients: element / kParameterSegment
+  kFirstBadSegment,  ///< of that step's gradients: element / kParameterSegment, part by part
   kStepReportFields  ///< how many there are
 };
 
 struct StepGuardOperands {
-  ConstTensorView sum_of_squares;  ///< (1) f64, of scaled gradients; gradient_norm's
-  ConstTensorView bad_segment;     ///< (1) i32, gradient_norm's
-  TensorView loss_scale;           ///< (1), above 0
-  TensorView factor;               ///< (1), written
-  TensorView counters;             ///< (kStepCounters) i32
-  TensorView report;               ///< (kStepReportFields) f64
+  ConstTensorView
+      sum_of_squares;  ///< (parts) f64, of scaled gradients; gradient_norm's; they are added in order
+  ConstTensorView bad_segment;  ///< (parts) i32, gradient_norm's, each counting from the part's beginning
+  TensorView loss_scale;        ///< (1), above 0
+  TensorView factor;            ///< (1), written
+  TensorView counters;          ///< (kStepCounters) i32
+  TensorView report;            ///< (kStepReportFields) f64
   // What a skipped step restores, and its values before the step; of any length, or absent.
   TensorView state = {};  ///< params.dtype: running statistics
   ConstTensorView state_before = {};
   TensorView metrics = {};  ///< f64: sums of losses
   ConstTensorView metrics_before = {};
+  TensorView seed =
+      {};  ///< (1), written: the gradient of the loss with which the next backward begins; or absent
 };
 
 struct StepGuardRow : Row {

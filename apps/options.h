@@ -82,6 +82,10 @@ struct TrainOptions {
   std::optional<StepMode> step;  ///< unset: by the device
   std::vector<std::string> impl;
 
+  std::optional<std::int64_t> ranks;  ///< that train together; batch_size is of each
+  std::int64_t max_restarts = 0;
+  double join_timeout = 60.0, peer_timeout = 10.0, hang_timeout = 300.0;  ///< seconds
+
   std::string config, out, resume;
   std::int64_t save_every = 5, keep = 0;
   std::optional<double> target_acc;

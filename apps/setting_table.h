@@ -126,6 +126,7 @@ void add_model_settings(SettingTable& table);
 void add_data_settings(SettingTable& table);
 void add_optimization_settings(SettingTable& table);
 void add_machine_settings(SettingTable& table);
+void add_rank_settings(SettingTable& table);
 
 /// Whether the learning rate rises and falls by itself, so that there is no warmup.
 bool is_cycle(const TrainOptions& options);

@@ -9,8 +9,10 @@
 #include <string_view>
 
 #include "apps/command_line.h"
+#include "apps/launch.h"
 #include "apps/parse_value.h"
 #include "apps/pytorch_weights.h"
+#include "apps/ranks.h"
 #include "apps/session.h"
 #include "apps/start.h"
 #include "apps/train_loop.h"
@@ -29,7 +31,7 @@ namespace {
 void settle_data(Start& start, const Dataset& dataset) {
   CheckpointInfo& info = start.info;
   TrainOptions& options = start.options;
-  if (start.checkpoint != nullptr && info.data_hash != dataset.content_hash)
+  if (start.resumed && info.data_hash != dataset.content_hash)
     fail(ErrorKind::data,
          fmt::format("the run was trained on other pictures ({}) than those of {}; give its data set "
                      "with --data",
@@ -105,11 +107,9 @@ void tell_start(const Start& start, const Context& context, const ResNet& networ
         options,
         "no --val-split: what decides of the learning rate or the end is the error on the test set, which is "
         "then too low");
-  tell(options,
-       fmt::format(
-           "recipe {}, {} epochs of {} steps, into {}{}", options.recipe, options.epochs,
-           training.trainer.steps_per_epoch(), start.folder->path().string(),
-           start.checkpoint == nullptr ? "" : fmt::format(", resumed after step {}", start.info.step)));
+  tell(options, fmt::format("recipe {}, {} epochs of {} steps, into {}{}", options.recipe, options.epochs,
+                            training.trainer.steps_per_epoch(), start.folder->path().string(),
+                            !start.resumed ? "" : fmt::format(", resumed after step {}", start.info.step)));
 }
 
 /// "resnet20 with residual post and shortcut B": what weights fit into besides their shapes.
@@ -137,8 +137,9 @@ void fill_initial_weights(const TrainOptions& options, Context& context, ResNet&
   load_weights(context, file, network);
 }
 
-/// Loads what the run starts from: a checkpoint's everything, or the weights of --init.
-void fill_network(const Start& start, Context& context, ResNet& network, Trainer& trainer) {
+/// Loads what the run starts from: a checkpoint's everything, or the weights of --init. Rank 0 reads the
+/// file.
+void fill_network(const Start& start, Ranks* ranks, Context& context, ResNet& network, Trainer& trainer) {
   if (start.checkpoint != nullptr) {
     std::vector<NamedTensor> tensors = trainer.tensors();
     // Checkpoints from before there was a step guard lack its state, and resume_at() makes up for that.
@@ -147,19 +148,28 @@ void fill_network(const Start& start, Context& context, ResNet& network, Trainer
     });
     fill_tensors(context, *start.checkpoint, tensors);
     trainer.resume_at(start.info.step);
-  } else if (!start.options.init.empty()) {
+  } else if (!start.options.init.empty() && (ranks == nullptr || ranks->leads())) {
     fill_initial_weights(start.options, context, network);
   }
+  if (ranks == nullptr) return;
+  ranks->share(context, trainer.tensors());
+  trainer.resume_at(start.info.step);
 }
 
-int train(const Said& said, bool json) {
-  Start start = decide_start(said);
+int train_here(const Said& said, bool json, Ranks* ranks) {
+  const bool leads = ranks == nullptr || ranks->leads();
+  Start start = decide_start(said, ranks);
   const std::unique_ptr<Context> context = make_context(start.options);
   const ChosenData data = choose_data(start.options);
   const Dataset& dataset = data.dataset;
-  for (const std::string& notice : data.notices) say(notice);
+  for (const std::string& notice : data.notices)
+    if (leads) say(notice);
   settle_data(start, dataset);
   const TrainOptions& options = start.options;
+  if (ranks != nullptr) {
+    ranks->compare(options, dataset.content_hash);
+    ranks->connect(*context);
+  }
 
   const std::unique_ptr<ResNet> network = make_network(
       *context, options, start.info.classes, start.info.height, start.info.width, start.info.channels);
@@ -167,6 +177,7 @@ int train(const Said& said, bool json) {
                                            static_cast<std::uint64_t>(options.seed));
   TrainerConfig config = trainer_config(options, normalisation_for(options.normalize, start.info.channels));
   config.pictures_per_epoch = static_cast<std::int64_t>(split.train.size());
+  if (ranks != nullptr) config.communicator = &ranks->communicator();
   const PictureSet pictures = upload(*context, dataset.train, dataset.classes());
   Trainer trainer(*context, *network, pictures, config, [&](std::uint32_t epoch) {
     const auto draw = options.sampling == Sampling::shuffle ? epoch_order : epoch_order_with_replacement;
@@ -177,37 +188,79 @@ int train(const Said& said, bool json) {
   if (start.info.step > options.epochs * trainer.steps_per_epoch())
     fail(ErrorKind::usage, fmt::format("--epochs {}: the run has trained {} steps of {} an epoch already",
                                        options.epochs, start.info.step, trainer.steps_per_epoch()));
-  fill_network(start, *context, *network, trainer);
+  fill_network(start, ranks, *context, *network, trainer);
   const PictureSet test = upload(*context, dataset.test, dataset.classes());
   const double matrix_rate = measure_matrix_rate(*context, options.amp);
-  open_run(start, trainer.steps_per_epoch());
-  time_plans(*context, options, &*start.folder);
+  if (leads) open_run(start, trainer.steps_per_epoch());
+  if (ranks != nullptr) follow_open_run(start, *ranks);
+  const RunFolder folder = leads ? *start.folder : RunFolder("");
+  time_plans(*context, options, leads ? &folder : nullptr);
   Training training{*context,
                     *network,
                     trainer,
                     options,
-                    *start.folder,
+                    ranks,
+                    folder,
                     pictures,
                     test,
                     split.validation,
                     dataset.origin == DataOrigin::generated ? start.info.data : "",
                     training_flops(*network),
                     matrix_rate,
-                    start.info};
+                    start.info,
+                    start.resumed};
 
   tell_start(start, *context, *network, training);
   TrainLoop loop(training);
   if (const int signal = loop.run(); signal != 0) {
+    if (ranks != nullptr) ranks->leave_together();
+    if (!leads) return 128 + signal;
     say(fmt::format("stopped by {} after step {} and saved; go on with: zeroth train --resume {}",
                     signal == SIGINT ? "SIGINT" : "SIGTERM", trainer.steps_taken(),
                     start.folder->path().string()));
     return 128 + signal;
   }
-  const double accuracy = report_test(loop.final_evaluation(), start, trainer.steps_taken(), json);
+  const Evaluation evaluation = loop.final_evaluation();
+  if (ranks != nullptr) ranks->leave_together();
+  if (!leads) return 0;
+  const double accuracy = report_test(evaluation, start, trainer.steps_taken(), json);
   if (options.target_acc && accuracy < *options.target_acc)
     fail(ErrorKind::diverged,
          fmt::format("accuracy {} misses --target-acc {}", percent(accuracy), percent(*options.target_acc)));
   return 0;
+}
+
+/// What decides how many processes train: read before anything else.
+TrainOptions launch_options(const Said& said) {
+  TrainOptions options;
+  for (const Setting& setting : settings()) {
+    const bool counts = setting.group == "Ranks" || setting.key == "device" || setting.key == "out";
+    const Assignment* const assignment = counts ? last_said(said, setting.key) : nullptr;
+    if (assignment != nullptr) assign(options, *assignment);
+  }
+  return options;
+}
+
+int train(const Said& said, bool json) {
+  const TrainOptions asked = launch_options(said);
+  const std::optional<LaunchPlace> place = launch_place();
+  if (!place && asked.ranks.value_or(1) > 1) return launch_ranks(said, asked);
+  if (place && asked.ranks && *asked.ranks != place->size)
+    fail(ErrorKind::usage, fmt::format("--ranks {}: {} has started this process as one of {}", *asked.ranks,
+                                       place->launcher, place->size));
+  if (!place || place->size == 1) return train_here(said, json, nullptr);
+  Ranks ranks(*place, asked);
+  try {
+    return train_here(said, json, &ranks);
+  } catch (const Error& error) {
+    ranks.fail(error);
+    // All ranks see the same loss, and rank 0 says what there is to say.
+    if (error.kind() == ErrorKind::diverged && !ranks.leads()) return static_cast<int>(error.kind());
+    throw;
+  } catch (const std::exception& error) {
+    ranks.fail(Error(ErrorKind::runtime, error.what()));
+    throw;
+  }
 }
 
 }  // namespace

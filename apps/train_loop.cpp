@@ -56,10 +56,11 @@ void TrainLoop::Sums::add(const Metrics& metrics) {
 
 TrainLoop::TrainLoop(Training training)
     : training_(std::move(training)),
-      log_(training_.folder.path(), training_.info.data, training_.info.step),
       progress_(STDERR_FILENO, training_.options.quiet),
       first_step_(training_.info.step) {
-  if (training_.options.tensorboard) events_.emplace(training_.folder.path(), training_.info.step);
+  if (training_.leads()) log_.emplace(training_.folder.path(), training_.info.data, training_.info.step);
+  if (training_.leads() && training_.options.tensorboard)
+    events_.emplace(training_.folder.path(), training_.info.step);
   last_step_ = training_.options.epochs * training_.trainer.steps_per_epoch();
   last_step_ = std::min(last_step_, training_.options.max_steps.value_or(last_step_));
   epoch_ = {training_.info.epoch_loss, training_.info.epoch_correct, training_.info.epoch_rows};
@@ -70,35 +71,41 @@ int TrainLoop::run() {
   const SignalGuard signals;
   Trainer& trainer = training_.trainer;
   // From its first moment on a run can be resumed, however it ends.
-  if (!std::filesystem::exists(training_.folder.last())) save(training_.folder.last());
-  while (trainer.steps_taken() < last_step_ && SignalGuard::received() == 0 && !stopped_early()) {
+  if (!training_.resumed) save(training_.folder.last());
+  int signal = 0;
+  while (trainer.steps_taken() < last_step_ && !stopped_early() && (signal = stop_signal()) == 0) {
     learning_rate_ = training_.options.lr * trainer.rate_factor();
     trainer.step();
     tell_step_notice();
     tested_.reset();
     const std::int64_t steps = trainer.steps_taken();
-    const bool ends = trainer.at_epoch_start() || steps == last_step_ || SignalGuard::received() != 0;
+    const bool ends = trainer.at_epoch_start() || steps == last_step_;
     const std::int64_t in_epoch = steps - (steps - 1) / trainer.steps_per_epoch() * trainer.steps_per_epoch();
     if (ends || steps % kLogEvery == 0) {
       gather();
       log_step();
       show();
-    } else if (progress_.due(in_epoch, trainer.steps_per_epoch())) {
+    } else if (training_.ranks == nullptr && progress_.due(in_epoch, trainer.steps_per_epoch())) {
       gather();
       show();
     }
     if (trainer.at_epoch_start()) finish_epoch();
   }
   progress_.clear();
-  const int signal = SignalGuard::received();
   // A step count that is no whole number of epochs has no checkpoint yet.
   if (!trainer.at_epoch_start() && trainer.steps_taken() > first_step_) {
-    gather();  // a signal may have come after the loop looked
+    gather();  // steps since the last line of the log
     if (line_.rows > 0) log_step();
     if (signal == 0) evaluate();
     save(training_.folder.last());
   }
   return signal;
+}
+
+int TrainLoop::stop_signal() {
+  const int received = SignalGuard::received();
+  return training_.ranks == nullptr ? received
+                                    : training_.ranks->stop_before(training_.trainer.steps_taken(), received);
 }
 
 void TrainLoop::tell_step_notice() {
@@ -124,7 +131,7 @@ std::string TrainLoop::no_longer_finite(const char* what) const {
 }
 
 void TrainLoop::fail_diverged(const std::string& what, const char* remedy) const {
-  const bool saved = std::filesystem::exists(training_.folder.last());
+  const bool saved = training_.leads() && std::filesystem::exists(training_.folder.last());
   fail(ErrorKind::diverged,
        fmt::format("{}; try {}{}", what, remedy,
                    saved ? "; the checkpoint before it is " + training_.folder.last().string() : ""));
@@ -177,8 +184,11 @@ SetResult TrainLoop::evaluate() {
 }
 
 Evaluation TrainLoop::final_evaluation() {
-  if (!training_.validation.empty() && std::filesystem::exists(training_.folder.best())) {
-    load_weights(training_.context, SafetensorsFile(training_.folder.best()), training_.network);
+  if (!training_.validation.empty() && training_.info.best_accuracy) {
+    if (training_.leads())
+      load_weights(training_.context, SafetensorsFile(training_.folder.best()), training_.network);
+    if (training_.ranks != nullptr) training_.ranks->share(training_.context, training_.trainer.tensors());
+    training_.network.store().refresh_working_values(training_.context);
     tested_.reset();
   }
   if (!tested_) tested_ = training_.trainer.evaluate(training_.test);
@@ -188,7 +198,7 @@ Evaluation TrainLoop::final_evaluation() {
 
 template <class Record>
 void TrainLoop::log(const Record& record) {
-  log_.write(record);
+  if (log_) log_->write(record);
   if (events_) events_->write(record);
 }
 
@@ -264,7 +274,7 @@ void TrainLoop::finish_epoch() {
   if (best) save(training_.folder.best());
   if (options.save_every > 0 && record.epoch % options.save_every == 0) {
     save(training_.folder.of_epoch(record.epoch));
-    training_.folder.prune(options.keep);
+    if (training_.leads()) training_.folder.prune(options.keep);
   }
   epoch_start_ = line_start_ = Clock::now();
 }
@@ -296,6 +306,7 @@ void TrainLoop::save(const std::filesystem::path& path) {
   info.epoch_loss = epoch_.loss;
   info.epoch_correct = epoch_.correct;
   info.epoch_rows = epoch_.rows;
+  if (!training_.leads()) return;
   try {
     save_tensors(training_.context, path, training_.trainer.tensors(), info.metadata());
   } catch (const Error& error) {

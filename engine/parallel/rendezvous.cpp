@@ -118,6 +118,10 @@ void Rendezvous::fail_for_all(const std::string& what) noexcept {
   }
 }
 
+void Rendezvous::end_serving() {
+  if (server_) server_->end(std::chrono::seconds(1));
+}
+
 void Rendezvous::leave() {
   const std::lock_guard lock(mutex_);
   if (std::exchange(left_, true)) return;

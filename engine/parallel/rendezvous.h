@@ -72,6 +72,8 @@ class Rendezvous {
   void on_failure(std::function<void(const std::string&)> act);
   /// Tells the others that this rank ends with an error.
   void fail_for_all(const std::string& what) noexcept;
+  /// Rank 0: serves the others until they have left, a second at most.
+  void end_serving();
   /// This rank's work is done: its end is no failure.
   void leave();
 

@@ -34,8 +34,13 @@ RendezvousServer::RendezvousServer(Socket listener, int size, const RendezvousLi
 }
 
 RendezvousServer::~RendezvousServer() {
+  end(kFarewell);
+}
+
+void RendezvousServer::end(std::chrono::milliseconds time) {
+  farewell_ = time.count();
   ending_ = true;
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 bool RendezvousServer::all_left() const {
@@ -45,7 +50,8 @@ bool RendezvousServer::all_left() const {
 void RendezvousServer::run() {
   Clock::time_point beat = Clock::now(), looked = beat, end = Clock::time_point::max();
   while (!(ending_ && all_left()) && Clock::now() < end) {
-    if (ending_ && end == Clock::time_point::max()) end = Clock::now() + kFarewell;
+    if (ending_ && end == Clock::time_point::max())
+      end = Clock::now() + std::chrono::milliseconds(farewell_.load());
     std::vector<pollfd> watched{{listener_.get(), POLLIN, 0}};
     for (const Peer& peer : peers_)
       if (!peer.gone)

@@ -27,8 +27,9 @@ inline constexpr std::chrono::milliseconds kBetweenBeats{500};
 class RendezvousServer {
  public:
   RendezvousServer(Socket listener, int size, const RendezvousLimits& limits);
-  /// Waits, for a moment, until the other ranks have left.
   ~RendezvousServer();
+  /// Waits until the ranks have left, for so long at most. No more calls.
+  void end(std::chrono::milliseconds time);
 
  private:
   struct Peer {
@@ -70,6 +71,7 @@ class RendezvousServer {
   bool complete_ = false, failed_ = false;
   int stop_signal_ = 0;
   std::atomic<bool> ending_ = false;
+  std::atomic<std::int64_t> farewell_ = 0;  // milliseconds
   std::thread thread_;
 };
 

@@ -83,6 +83,8 @@ struct TrainOptions {
   std::vector<std::string> impl;
 
   std::optional<std::int64_t> ranks;  ///< that train together; batch_size is of each
+  Sharing parallel = Sharing::nothing;
+  std::int64_t bucket_mb = 25;
   std::int64_t max_restarts = 0;
   double join_timeout = 60.0, peer_timeout = 10.0, hang_timeout = 300.0;  ///< seconds
 

@@ -5,7 +5,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
+#include <map>
+#include <numeric>
 #include <sstream>
 
 #include "apps/command_line.h"
@@ -13,8 +16,10 @@
 #include "apps/parse_value.h"
 #include "apps/session.h"
 #include "apps/version.h"
+#include "engine/checkpoint.h"
 #include "engine/parallel/gloo_communicator.h"
 #include "engine/parallel/nccl_communicator.h"
+#include "engine/parallel/rank_order.h"
 #include "kernels/core/error.h"
 
 namespace zeroth::app {
@@ -58,6 +63,13 @@ std::pair<std::string, std::string> first_difference(const std::string& ours, co
 }
 
 }  // namespace
+
+void check_collectives(const std::string& device) {
+  const std::string cpu = why_no_gloo(), gpu = why_no_nccl();
+  if (device == "auto" && !cpu.empty() && !gpu.empty()) zeroth::fail(ErrorKind::device, "--ranks: " + cpu);
+  const std::string& why = device.starts_with("cuda") ? gpu : cpu;
+  if (device != "auto" && !why.empty()) zeroth::fail(ErrorKind::device, "--ranks: " + why);
+}
 
 Ranks::Ranks(const LaunchPlace& place, const TrainOptions& options)
     : place_(place), rendezvous_(rendezvous_config(place, options)) {
@@ -130,6 +142,67 @@ void Ranks::connect(Context& context) {
 void Ranks::share(Context& context, std::span<const NamedTensor> tensors) {
   for (const NamedTensor& tensor : tensors) communicator_->broadcast(context, tensor.value, 0);
   communicator_->join(context);
+}
+
+Residency Ranks::residency(const TrainOptions& options) const {
+  Residency residency;
+  residency.rank = rank();
+  residency.ranks = size();
+  residency.sharing = options.parallel;
+  residency.chunk_bytes = options.bucket_mb << 20;
+  return residency;
+}
+
+void Ranks::load_state(Context& context, Trainer& trainer, const SafetensorsFile* file, std::int64_t steps) {
+  std::map<std::string, std::vector<std::byte>> state;
+  for (const HostTensor& wanted : trainer.state_layout()) {
+    const std::array tensor{NamedTensor{wanted.name, Tensor::empty(context, wanted.shape, wanted.dtype)}};
+    if (file != nullptr) fill_tensors(context, *file, tensor);
+    share(context, tensor);
+    std::vector<std::byte>& bytes = state[wanted.name];
+    bytes.resize(tensor[0].value.bytes());
+    tensor[0].value.copy_to(context, bytes);
+  }
+  trainer.scatter_state([&](const std::string& name) { return std::span<const std::byte>(state.at(name)); },
+                        steps);
+}
+
+Evaluation Ranks::evaluate(Context& context, Network& network, Trainer& trainer, const PictureSet& set,
+                           std::span<const std::int32_t> indices) {
+  std::vector<NamedTensor> statistics;
+  for (const StateTensor& tensor : network.store().state()) statistics.push_back({tensor.name, tensor.value});
+  share(context, statistics);
+  // Ranks that gather weights as they go take the same number of batches: all of them.
+  if (network.store().residency().sharing == Sharing::values) return trainer.evaluate(set, indices);
+  std::vector<std::int32_t> all(indices.begin(), indices.end());
+  if (indices.empty()) {
+    all.resize(static_cast<std::size_t>(set.size()));
+    std::iota(all.begin(), all.end(), 0);
+  }
+  const Share own = share_of(static_cast<std::int64_t>(all.size()), rank(), size());
+  Evaluation result;
+  if (own.count() > 0)
+    result = trainer.evaluate(set, std::span(all).subspan(static_cast<std::size_t>(own.begin),
+                                                          static_cast<std::size_t>(own.count())));
+  const auto classes = static_cast<std::size_t>(set.classes);
+  result.class_rows.resize(classes);
+  result.class_correct.resize(classes);
+  std::vector<double> sums{result.metrics.loss * static_cast<double>(result.metrics.rows),
+                           static_cast<double>(result.metrics.correct),
+                           static_cast<double>(result.metrics.rows)};
+  sums.insert(sums.end(), result.class_rows.begin(), result.class_rows.end());
+  sums.insert(sums.end(), result.class_correct.begin(), result.class_correct.end());
+  const Tensor on_device = Tensor::from_host<double>(context, {static_cast<std::int64_t>(sums.size())}, sums);
+  communicator_->all_reduce(context, on_device, Reduction::sum);
+  communicator_->join(context);
+  sums = on_device.to_host<double>(context);
+  const auto count = [&](std::size_t i) { return static_cast<std::int64_t>(sums[i]); };
+  result.metrics = {sums[2] > 0 ? sums[0] / sums[2] : 0.0, count(1), count(2)};
+  for (std::size_t c = 0; c < classes; ++c) {
+    result.class_rows[c] = count(3 + c);
+    result.class_correct[c] = count(3 + classes + c);
+  }
+  return result;
 }
 
 int Ranks::stop_before(std::int64_t done, int received) {

@@ -9,9 +9,14 @@
 #include "engine/parallel/communicator.h"
 #include "engine/parallel/launch_environment.h"
 #include "engine/parallel/rendezvous.h"
+#include "engine/safetensors.h"
 #include "engine/trainer.h"
 
 namespace zeroth::app {
+
+/// Throws Error(device), with what to do, where this build has no collectives for ranks on a device of that
+/// name. Asks no device: it is called before any library may start threads.
+void check_collectives(const std::string& device);
 
 /// This process as one of those that train together. Rank 0 leads: it alone reads and writes the run folder,
 /// and talks. Once they have met, the failure of one ends this process with exit code 5 and one line that
@@ -42,8 +47,18 @@ class Ranks {
   /// What collectives go through, on this device. All ranks call it.
   void connect(Context& context);
   Communicator& communicator() { return *communicator_; }
+  /// Ends what is under way.
+  void disconnect() { communicator_.reset(); }
+  /// What this rank holds of the network's parameters.
+  Residency residency(const TrainOptions& options) const;
   /// All ranks' tensors become rank 0's.
   void share(Context& context, std::span<const NamedTensor> tensors);
+  /// All ranks take the state of the checkpoint that rank 0 has read; elsewhere `file` is null.
+  void load_state(Context& context, Trainer& trainer, const SafetensorsFile* file, std::int64_t steps);
+  /// Trainer::evaluate on rank 0's running statistics, each rank on its share of the pictures; all get the
+  /// whole.
+  Evaluation evaluate(Context& context, Network& network, Trainer& trainer, const PictureSet& set,
+                      std::span<const std::int32_t> indices);
 
   /// After the step number `done`: 0, or the signal for which all ranks end here. `received` is what came to
   /// this process.

@@ -83,14 +83,15 @@ ResNetConfig network_config(const TrainOptions& options) {
 }
 
 std::unique_ptr<ResNet> make_network(Context& context, const TrainOptions& options, std::int64_t classes,
-                                     std::int64_t height, std::int64_t width, std::int64_t channels) {
+                                     std::int64_t height, std::int64_t width, std::int64_t channels,
+                                     const Residency& residency) {
   ResNetConfig config = network_config(options);
   config.classes = classes;
   config.height = height;
   config.width = width;
   config.picture_channels = channels;
   auto network = std::make_unique<ResNet>(config);
-  network->store().materialise(context, static_cast<std::uint64_t>(options.seed), options.amp);
+  network->store().materialise(context, static_cast<std::uint64_t>(options.seed), options.amp, residency);
   return network;
 }
 

@@ -39,7 +39,8 @@ void time_plans(Context& context, const TrainOptions& options, const RunFolder* 
 
 /// The network for pictures of this shape, its parameters initialised from the seed.
 std::unique_ptr<ResNet> make_network(Context& context, const TrainOptions& options, std::int64_t classes,
-                                     std::int64_t height, std::int64_t width, std::int64_t channels);
+                                     std::int64_t height, std::int64_t width, std::int64_t channels,
+                                     const Residency& residency = {});
 
 /// The same without parameters in memory: for its layer table.
 ResNetConfig network_config(const TrainOptions& options);

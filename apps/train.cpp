@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <exception>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -140,6 +141,14 @@ void fill_initial_weights(const TrainOptions& options, Context& context, ResNet&
 /// Loads what the run starts from: a checkpoint's everything, or the weights of --init. Rank 0 reads the
 /// file.
 void fill_network(const Start& start, Ranks* ranks, Context& context, ResNet& network, Trainer& trainer) {
+  if (ranks != nullptr) {
+    if (start.resumed) return ranks->load_state(context, trainer, start.checkpoint.get(), start.info.step);
+    if (start.options.init.empty()) return;
+    if (start.options.parallel != Sharing::nothing) fail(ErrorKind::usage, "--init goes with --parallel ddp");
+    if (ranks->leads()) fill_initial_weights(start.options, context, network);
+    ranks->share(context, trainer.tensors());
+    return network.store().refresh_working_values(context);
+  }
   if (start.checkpoint != nullptr) {
     std::vector<NamedTensor> tensors = trainer.tensors();
     // Checkpoints from before there was a step guard lack its state, and resume_at() makes up for that.
@@ -148,13 +157,18 @@ void fill_network(const Start& start, Ranks* ranks, Context& context, ResNet& ne
     });
     fill_tensors(context, *start.checkpoint, tensors);
     trainer.resume_at(start.info.step);
-  } else if (!start.options.init.empty() && (ranks == nullptr || ranks->leads())) {
+  } else if (!start.options.init.empty()) {
     fill_initial_weights(start.options, context, network);
   }
-  if (ranks == nullptr) return;
-  ranks->share(context, trainer.tensors());
-  trainer.resume_at(start.info.step);
 }
+
+/// Where an error ends the training, nobody writes to its tensors any more before they go.
+struct CutCollectives {
+  Ranks* ranks;
+  ~CutCollectives() {
+    if (ranks != nullptr && std::uncaught_exceptions() > 0) ranks->disconnect();
+  }
+};
 
 int train_here(const Said& said, bool json, Ranks* ranks) {
   const bool leads = ranks == nullptr || ranks->leads();
@@ -171,8 +185,9 @@ int train_here(const Said& said, bool json, Ranks* ranks) {
     ranks->connect(*context);
   }
 
-  const std::unique_ptr<ResNet> network = make_network(
-      *context, options, start.info.classes, start.info.height, start.info.width, start.info.channels);
+  const std::unique_ptr<ResNet> network =
+      make_network(*context, options, start.info.classes, start.info.height, start.info.width,
+                   start.info.channels, ranks == nullptr ? Residency{} : ranks->residency(options));
   const Split split = class_balanced_split(dataset.train.labels, dataset.classes(), options.val_split,
                                            static_cast<std::uint64_t>(options.seed));
   TrainerConfig config = trainer_config(options, normalisation_for(options.normalize, start.info.channels));
@@ -210,8 +225,9 @@ int train_here(const Said& said, bool json, Ranks* ranks) {
                     start.info,
                     start.resumed};
 
-  tell_start(start, *context, *network, training);
+  if (leads) tell_start(start, *context, *network, training);
   TrainLoop loop(training);
+  const CutCollectives cut{ranks};
   if (const int signal = loop.run(); signal != 0) {
     if (ranks != nullptr) ranks->leave_together();
     if (!leads) return 128 + signal;
@@ -244,7 +260,10 @@ TrainOptions launch_options(const Said& said) {
 int train(const Said& said, bool json) {
   const TrainOptions asked = launch_options(said);
   const std::optional<LaunchPlace> place = launch_place();
-  if (!place && asked.ranks.value_or(1) > 1) return launch_ranks(said, asked);
+  if ((!place || place->size == 1) && asked.ranks.value_or(1) > 1) {
+    check_collectives(asked.device);
+    return launch_ranks(said, asked);
+  }
   if (place && asked.ranks && *asked.ranks != place->size)
     fail(ErrorKind::usage, fmt::format("--ranks {}: {} has started this process as one of {}", *asked.ranks,
                                        place->launcher, place->size));

@@ -171,13 +171,18 @@ std::string TrainLoop::report_text() const {
   return text;
 }
 
+Evaluation TrainLoop::evaluate_on(const PictureSet& set, std::span<const std::int32_t> indices) {
+  if (training_.ranks == nullptr) return training_.trainer.evaluate(set, indices);
+  return training_.ranks->evaluate(training_.context, training_.network, training_.trainer, set, indices);
+}
+
 SetResult TrainLoop::evaluate() {
   Metrics metrics;
   if (training_.validation.empty()) {
-    if (!tested_) tested_ = training_.trainer.evaluate(training_.test);
+    if (!tested_) tested_ = evaluate_on(training_.test);
     metrics = tested_->metrics;
   } else {
-    metrics = training_.trainer.evaluate(training_.train, training_.validation).metrics;
+    metrics = evaluate_on(training_.train, training_.validation).metrics;
   }
   if (!std::isfinite(metrics.loss)) fail_diverged(no_longer_finite("the loss in evaluation"));
   return {metrics.loss, metrics.error()};
@@ -185,13 +190,16 @@ SetResult TrainLoop::evaluate() {
 
 Evaluation TrainLoop::final_evaluation() {
   if (!training_.validation.empty() && training_.info.best_accuracy) {
-    if (training_.leads())
-      load_weights(training_.context, SafetensorsFile(training_.folder.best()), training_.network);
-    if (training_.ranks != nullptr) training_.ranks->share(training_.context, training_.trainer.tensors());
-    training_.network.store().refresh_working_values(training_.context);
+    std::optional<SafetensorsFile> best;
+    if (training_.leads()) best.emplace(training_.folder.best());
+    if (training_.ranks == nullptr)
+      load_weights(training_.context, *best, training_.network);
+    else
+      training_.ranks->load_state(training_.context, training_.trainer, best ? &*best : nullptr,
+                                  training_.trainer.steps_taken());
     tested_.reset();
   }
-  if (!tested_) tested_ = training_.trainer.evaluate(training_.test);
+  if (!tested_) tested_ = evaluate_on(training_.test);
   if (!std::isfinite(tested_->metrics.loss)) fail_diverged(no_longer_finite("the loss on the test set"));
   return *tested_;
 }
@@ -306,9 +314,11 @@ void TrainLoop::save(const std::filesystem::path& path) {
   info.epoch_loss = epoch_.loss;
   info.epoch_correct = epoch_.correct;
   info.epoch_rows = epoch_.rows;
-  if (!training_.leads()) return;
   try {
-    save_tensors(training_.context, path, training_.trainer.tensors(), info.metadata());
+    if (training_.ranks == nullptr)
+      return save_tensors(training_.context, path, training_.trainer.tensors(), info.metadata());
+    const std::vector<HostTensor> state = training_.trainer.gather_state();
+    if (training_.leads()) save_tensors(path, state, info.metadata());
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::diverged) throw;
     fail_diverged(no_longer_finite("a weight"));

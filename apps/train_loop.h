@@ -76,6 +76,7 @@ class TrainLoop {
   std::string report_text() const;
   /// On the validation pictures, where some are held out, else on the test set.
   SetResult evaluate();
+  Evaluation evaluate_on(const PictureSet& set, std::span<const std::int32_t> indices = {});
   template <class Record>
   void log(const Record& record);
   void log_step();

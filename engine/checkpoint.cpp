@@ -57,13 +57,20 @@ bool all_finite(const SafetensorsEntry& tensor) {
 
 void save_tensors(Context& context, const std::filesystem::path& path, std::span<const NamedTensor> tensors,
                   const SafetensorsMetadata& metadata) {
-  std::vector<std::vector<std::byte>> copies;
-  std::vector<SafetensorsEntry> entries;
-  copies.reserve(tensors.size());
+  std::vector<HostTensor> copies;
   for (const NamedTensor& tensor : tensors) {
-    std::vector<std::byte>& copy = copies.emplace_back(tensor.value.bytes());
-    tensor.value.copy_to(context, copy);
-    entries.push_back({tensor.name, tensor.value.dtype(), tensor.value.shape(), copy});
+    copies.push_back({tensor.name, tensor.value.dtype(), tensor.value.shape(), {}});
+    copies.back().bytes.resize(tensor.value.bytes());
+    tensor.value.copy_to(context, copies.back().bytes);
+  }
+  save_tensors(path, copies, metadata);
+}
+
+void save_tensors(const std::filesystem::path& path, std::span<const HostTensor> tensors,
+                  const SafetensorsMetadata& metadata) {
+  std::vector<SafetensorsEntry> entries;
+  for (const HostTensor& tensor : tensors) {
+    entries.push_back({tensor.name, tensor.dtype, tensor.shape, tensor.bytes});
     if (!all_finite(entries.back()))
       fail(ErrorKind::diverged,
            fmt::format("'{}' is no longer finite: nothing saved to {}", tensor.name, path.string()));

@@ -14,6 +14,9 @@ namespace zeroth {
 /// Other errors as write_safetensors().
 void save_tensors(Context& context, const std::filesystem::path& path, std::span<const NamedTensor> tensors,
                   const SafetensorsMetadata& metadata);
+/// The same for tensors that are on the host already.
+void save_tensors(const std::filesystem::path& path, std::span<const HostTensor> tensors,
+                  const SafetensorsMetadata& metadata);
 
 /// Throws Error(data), naming the file, unless it has the checksum that save_tensors() gave it: one flipped
 /// bit in a tensor, a name, a shape or a metadata value is found. "crc32" is eight hexadecimal digits: the

@@ -18,7 +18,8 @@ void require_rank(const Variable& x, int rank, const char* message) {
 
 struct Conv2dNode {
   Conv2dParams params;
-  Tensor x, w;
+  Tensor x;
+  Tape::Saved w;
   int x_slot, w_slot, y_slot;
 
   void backward(Tape& tape) {
@@ -34,14 +35,15 @@ struct Conv2dNode {
       });
     if (const auto dx = tape.target(x_slot); dx.mode != GradMode::skip)
       conv2d_backward_data(
-          context, params, dy, w, dx.view, dx.mode,
+          context, params, dy, w.get(), dx.view, dx.mode,
           context.scratch(conv2d_workspace(context, params, Conv2dPass::backward_data, dx.mode)));
   }
 };
 
 struct BatchNormNode {
   BatchNormParams params;
-  Tensor x, gamma, mean, inverse_std;
+  Tensor x, mean, inverse_std;
+  Tape::Saved gamma;
   int x_slot, gamma_slot, beta_slot, y_slot;
 
   void backward(Tape& tape) {
@@ -54,7 +56,7 @@ struct BatchNormNode {
     // dx may overwrite dy in place: the gradient of the output is not needed after this node.
     const bool in_place = tape.can_adopt(x_slot);
     const auto dx = in_place ? Tape::Target{dy, GradMode::overwrite} : tape.target(x_slot);
-    batch_norm_backward(context, params, dy, x, gamma, mean, inverse_std, dx.view, dx.mode, dgamma.view,
+    batch_norm_backward(context, params, dy, x, gamma.get(), mean, inverse_std, dx.view, dx.mode, dgamma.view,
                         dbeta.view, dgamma.mode, workspace);
     if (in_place) tape.adopt(x_slot, dy);
   }
@@ -62,7 +64,8 @@ struct BatchNormNode {
 
 struct BatchNormActNode {
   BatchNormActParams params;
-  Tensor x, y, gamma, beta, mean, inverse_std, alpha;  // y only where it masks
+  Tensor x, y, mean, inverse_std;  // y only where it masks
+  Tape::Saved gamma, beta, alpha;
   int x_slot, gamma_slot, beta_slot, shortcut_slot, alpha_slot, y_slot;
 
   void backward(Tape& tape) {
@@ -83,11 +86,11 @@ struct BatchNormActNode {
                             {.dy = dy,
                              .x = x,
                              .y = y,
-                             .gamma = gamma,
-                             .beta = beta,
+                             .gamma = gamma.get(),
+                             .beta = beta.get(),
                              .mean = mean,
                              .inverse_std = inverse_std,
-                             .alpha = alpha,
+                             .alpha = alpha.get(),
                              .dx = dx.view,
                              .dx_mode = dx.mode,
                              .dshortcut = dshortcut.view,
@@ -121,7 +124,8 @@ struct ReluNode {
 
 struct ResidualNode {
   ResidualParams params;
-  Tensor f, y, alpha;
+  Tensor f, y;
+  Tape::Saved alpha;
   int f_slot, shortcut_slot, alpha_slot, y_slot;
 
   void backward(Tape& tape) {
@@ -131,8 +135,9 @@ struct ResidualNode {
     const auto df = tape.target(f_slot), dalpha = tape.target(alpha_slot);
     const bool in_place = tape.can_adopt(shortcut_slot);
     const auto dshortcut = in_place ? Tape::Target{dy, GradMode::overwrite} : tape.target(shortcut_slot);
-    residual_backward(context, params, dy, f, y, alpha, df.view, df.mode, dshortcut.view, dshortcut.mode,
-                      dalpha.view, dalpha.mode, context.scratch(residual_workspace(context, params)));
+    residual_backward(context, params, dy, f, y, alpha.get(), df.view, df.mode, dshortcut.view,
+                      dshortcut.mode, dalpha.view, dalpha.mode,
+                      context.scratch(residual_workspace(context, params)));
     if (in_place) tape.adopt(shortcut_slot, dy);
   }
 };
@@ -151,7 +156,8 @@ struct ShortcutANode {
 
 struct LinearNode {
   LinearParams params;
-  Tensor x, w;
+  Tensor x;
+  Tape::Saved w;
   int x_slot, w_slot, bias_slot, y_slot;
 
   void backward(Tape& tape) {
@@ -164,7 +170,7 @@ struct LinearNode {
     if (dw.mode != GradMode::skip)
       linear_backward_weight(context, params, x, dy, dw.view, dbias.view, dw.mode, workspace);
     if (const auto dx = tape.target(x_slot); dx.mode != GradMode::skip)
-      linear_backward_data(context, params, dy, w, dx.view, dx.mode, workspace);
+      linear_backward_data(context, params, dy, w.get(), dx.view, dx.mode, workspace);
   }
 };
 
@@ -220,7 +226,7 @@ Variable conv2d(Tape& tape, const Variable& x, const Variable& w, std::int64_t s
       tape.result(Tensor::empty(context, params.y_shape(), params.dtype), x.slot >= 0 || w.slot >= 0);
   conv2d_forward(context, params, x.value, w.value, y.value,
                  context.scratch(conv2d_workspace(context, params, Conv2dPass::forward)));
-  if (y.slot >= 0) tape.record(Conv2dNode{params, x.value, w.value, x.slot, w.slot, y.slot});
+  if (y.slot >= 0) tape.record(Conv2dNode{params, x.value, w, x.slot, w.slot, y.slot});
   return y;
 }
 
@@ -244,8 +250,8 @@ Variable batch_norm(Tape& tape, const Variable& x, const Variable& gamma, const 
                               mean, inverse_std, workspace);
   Variable result = tape.result(std::move(y), x.slot >= 0 || gamma.slot >= 0 || beta.slot >= 0);
   if (result.slot >= 0)
-    tape.record(BatchNormNode{params, x.value, gamma.value, mean, inverse_std, x.slot, gamma.slot, beta.slot,
-                              result.slot});
+    tape.record(
+        BatchNormNode{params, x.value, mean, inverse_std, gamma, x.slot, gamma.slot, beta.slot, result.slot});
   return result;
 }
 
@@ -275,9 +281,8 @@ Variable batch_norm_act(Tape& tape, Epilogue epilogue, const Variable& x, const 
   Variable result = tape.result(y, x.slot >= 0 || gamma.slot >= 0 || beta.slot >= 0 || shortcut.slot >= 0);
   if (result.slot >= 0) {
     const bool masks = epilogue == Epilogue::plain || epilogue == Epilogue::post;
-    tape.record(BatchNormActNode{params, x.value, masks ? y : Tensor(), gamma.value, beta.value, mean,
-                                 inverse_std, alpha.value, x.slot, gamma.slot, beta.slot, shortcut.slot,
-                                 alpha.slot, result.slot});
+    tape.record(BatchNormActNode{params, x.value, masks ? y : Tensor(), mean, inverse_std, gamma, beta, alpha,
+                                 x.slot, gamma.slot, beta.slot, shortcut.slot, alpha.slot, result.slot});
   }
   return result;
 }
@@ -297,7 +302,7 @@ Variable residual(Tape& tape, ResidualForm form, const Variable& f, const Variab
   residual_forward(tape.context(), params, f.value, shortcut.value, alpha.value, y.value);
   if (y.slot >= 0) {
     const bool needs_f = form != ResidualForm::plain, needs_y = form != ResidualForm::authors;
-    tape.record(ResidualNode{params, needs_f ? f.value : Tensor(), needs_y ? y.value : Tensor(), alpha.value,
+    tape.record(ResidualNode{params, needs_f ? f.value : Tensor(), needs_y ? y.value : Tensor(), alpha,
                              f.slot, shortcut.slot, alpha.slot, y.slot});
   }
   return y;
@@ -322,7 +327,7 @@ Variable linear(Tape& tape, const Variable& x, const Variable& w, const Variable
                            x.slot >= 0 || w.slot >= 0 || bias.slot >= 0);
   linear_forward(context, params, x.value, w.value, bias.value, y.value,
                  context.scratch(linear_workspace(context, params)));
-  if (y.slot >= 0) tape.record(LinearNode{params, x.value, w.value, x.slot, w.slot, bias.slot, y.slot});
+  if (y.slot >= 0) tape.record(LinearNode{params, x.value, w, x.slot, w.slot, bias.slot, y.slot});
   return y;
 }
 

@@ -52,6 +52,8 @@ void RepeatedStep::begin_anew() {
   possible_ = wanted_;
   if (const std::string why = context_.memory().why_no_capture(); !why.empty())
     settle_for(StepMode::planned, why);
+  else if (!why_no_capture_.empty())
+    settle_for(StepMode::planned, why_no_capture_);
   else if (context_.stream().synchronous)
     settle_for(StepMode::planned, "--sync-launches waits after every kernel");
   if (context_.allocator().plan() != nullptr)

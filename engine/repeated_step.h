@@ -23,7 +23,9 @@ const char* name_of(StepMode mode);
 /// of the Context that changes begins all this anew.
 class RepeatedStep {
  public:
-  RepeatedStep(Context& context, StepMode wanted) : context_(context), wanted_(wanted) {}
+  /// `why_no_capture`: what in the work itself rules a capture out; empty where nothing does.
+  RepeatedStep(Context& context, StepMode wanted, std::string why_no_capture = "")
+      : context_(context), wanted_(wanted), why_no_capture_(std::move(why_no_capture)) {}
   ~RepeatedStep();
   RepeatedStep(const RepeatedStep&) = delete;
   RepeatedStep& operator=(const RepeatedStep&) = delete;
@@ -49,6 +51,7 @@ class RepeatedStep {
 
   Context& context_;
   StepMode wanted_, mode_ = StepMode::eager;
+  std::string why_no_capture_;
   std::string notice_;
   int runs_ = 0;            // since the beginning
   bool owns_plan_ = false;  // the allocator's

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/parallel/communicator.h"
 #include "engine/parameters.h"
 #include "kernels/step_guard/step_guard.h"
 
@@ -33,14 +34,18 @@ class StepGuard {
  public:
   StepGuard(Context& context, ParameterStore& store, const StepGuardConfig& config);
 
+  /// Each rank has a part of the gradients, and all come to one verdict. Before the first step.
+  void judge_together(Communicator& communicator);
   /// f64 sums, such as of losses, in which skipped steps do not count.
   void watch_metrics(const Tensor& metrics);
   /// Before the forward pass: notes what a skipped step restores.
   void begin_step();
-  /// After the backward pass, which began with loss_scale(): decides about the step.
+  /// After the backward pass, which began with seed(): decides about the step.
   void judge(const FlatParams& params, const FlatParameters& parameters);
 
-  /// (1) in the dtype of losses: the gradient of the loss with which backward begins.
+  /// (1) in the dtype of losses: the gradient of the loss with which backward begins. It is the loss scale
+  /// over the number of ranks, so that the gradients of all ranks add up to those of their common batch.
+  const Tensor& seed() const { return seed_; }
   const Tensor& loss_scale() const { return loss_scale_; }
   /// What an optimizer multiplies gradients by after judge(): FlatParameters::gradient_factor.
   const Tensor& factor() const { return factor_; }
@@ -57,11 +62,16 @@ class StepGuard {
   void resume_at(std::int64_t steps);
 
  private:
+  void set_loss_scale(double value);
+  const Parameter* parameter_of_segment(std::int64_t segment) const;
+
   Context& context_;
   ParameterStore& store_;
   StepGuardConfig config_;
+  Communicator* communicator_ = nullptr;
   Tensor sum_of_squares_, bad_segment_;
-  Tensor loss_scale_, factor_, counters_, report_;
+  Tensor all_sums_, all_bad_segments_;  // of every rank, where they judge together
+  Tensor loss_scale_, seed_, factor_, counters_, report_;
   Tensor state_before_, metrics_, metrics_before_;
 };
 

@@ -23,21 +23,24 @@ int Tape::add_slot(Slot slot) {
 }
 
 Variable Tape::input(Tensor value) {
-  const int index = training() ? add_slot({value.shape(), value.dtype(), {}, false, false}) : -1;
+  const int index = training() ? add_slot({value.shape(), value.dtype(), {}, false, nullptr, 0}) : -1;
   return {std::move(value), index};
 }
 
 Variable Tape::parameter(Parameter& parameter) {
-  const Tensor& value = parameter.working_value;
-  if (!training()) return {value, -1};
+  Tensor value = parameter.home != nullptr ? parameter.home->value(parameter) : parameter.working_value;
+  if (!training()) return {std::move(value), -1, &parameter};
   const auto [found, inserted] = parameter_slots_.try_emplace(&parameter, -1);
-  if (inserted)
-    found->second = add_slot({parameter.shape, value.dtype(), parameter.working_gradient, false, true});
-  return {value, found->second};
+  if (inserted) {
+    found->second = add_slot({parameter.shape, value.dtype(), {}, false, &parameter, nodes_.size()});
+    unfinished_.push_back(found->second);
+  }
+  return {std::move(value), found->second, &parameter};
 }
 
 Variable Tape::result(Tensor value, bool wants) {
-  const int index = training() && wants ? add_slot({value.shape(), value.dtype(), {}, false, false}) : -1;
+  const int index =
+      training() && wants ? add_slot({value.shape(), value.dtype(), {}, false, nullptr, 0}) : -1;
   return {std::move(value), index};
 }
 
@@ -46,16 +49,41 @@ void Tape::backward(const Variable& output, Tensor seed) {
           "backward needs an output that depends on a parameter or an input of a training tape");
   adopt(output.slot, std::move(seed));
   while (!nodes_.empty()) {
-    const std::unique_ptr<Node> node = std::move(nodes_.back());
+    std::unique_ptr<Node> node = std::move(nodes_.back());
     nodes_.pop_back();
     node->backward(*this);
+    node.reset();
+    finish_parameters();
   }
   join();
-  for (const Slot& entry : slots_) {
-    if (!entry.is_parameter || entry.written) continue;
-    const TensorView view = entry.gradient;
-    context_.memory().fill_zero(view.data, view.bytes(), context_.stream());
+  finish_parameters();
+}
+
+/// Of the parameters whose first node has run, those with nothing beside the stream on its way to them.
+void Tape::finish_parameters() {
+  while (!unfinished_.empty() && slot(unfinished_.back()).first_node >= nodes_.size() &&
+         unfinished_.back() != beside_.slot) {
+    Slot& entry = slot(unfinished_.back());
+    unfinished_.pop_back();
+    if (!entry.written) {
+      const TensorView view = gradient_of(entry);
+      context_.memory().fill_zero(view.data, view.bytes(), context_.stream());
+    }
+    entry.gradient = {};
+    if (entry.parameter->home != nullptr) entry.parameter->home->finished(*entry.parameter);
   }
+}
+
+/// The buffer in which a slot's gradient gathers.
+Tensor& Tape::gradient_of(Slot& entry) {
+  if (entry.gradient.defined()) return entry.gradient;
+  Parameter* const parameter = entry.parameter;
+  if (parameter == nullptr)
+    entry.gradient = Tensor::empty(context_, entry.shape, entry.dtype);
+  else
+    entry.gradient =
+        parameter->home != nullptr ? parameter->home->gradient(*parameter) : parameter->working_gradient;
+  return entry.gradient;
 }
 
 Tensor Tape::take_gradient(int index) {
@@ -68,14 +96,14 @@ Tape::Target Tape::target(int index) {
   if (index < 0) return {};
   if (index == beside_.slot) join();
   Slot& entry = slot(index);
-  if (!entry.gradient.defined()) entry.gradient = Tensor::empty(context_, entry.shape, entry.dtype);
+  const Tensor& gradient = gradient_of(entry);
   const GradMode mode = entry.written ? GradMode::accumulate : GradMode::overwrite;
   entry.written = true;
-  return {entry.gradient, mode};
+  return {gradient, mode};
 }
 
 bool Tape::can_adopt(int index) const {
-  return index >= 0 && !slot(index).written && !slot(index).is_parameter;
+  return index >= 0 && !slot(index).written && slot(index).parameter == nullptr;
 }
 
 void Tape::adopt(int index, Tensor gradient) {

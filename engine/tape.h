@@ -15,6 +15,7 @@ namespace zeroth {
 struct Variable {
   Tensor value;
   int slot = -1;
+  Parameter* parameter = nullptr;  ///< the one that it is
 };
 
 /// Reverse-mode differentiation, defined by running: each operation appends a node, and backward() walks the
@@ -41,6 +42,21 @@ class Tape {
   Variable input(Tensor value);
   /// A parameter, in its working dtype: its gradient goes straight into its slice of the flat buffer.
   Variable parameter(Parameter& parameter);
+  /// What an operation's backward reads again of an operand: a parameter is asked for then, as it may lie
+  /// elsewhere (ParameterHome); anything else is kept.
+  class Saved {
+   public:
+    Saved() = default;
+    Saved(const Variable& operand)  // NOLINT: an operand is saved by initialising a node with it
+        : parameter_(operand.parameter != nullptr && operand.parameter->home != nullptr ? operand.parameter
+                                                                                        : nullptr),
+          value_(parameter_ != nullptr ? Tensor() : operand.value) {}
+    Tensor get() const { return parameter_ != nullptr ? parameter_->home->value(*parameter_) : value_; }
+
+   private:
+    Parameter* parameter_ = nullptr;
+    Tensor value_;
+  };
 
   /// An operation's result. It gets a slot when training and one of the operands `wants` a gradient.
   Variable result(Tensor value, bool wants);
@@ -51,7 +67,8 @@ class Tape {
   }
 
   /// Runs every node backwards, starting from the gradient `seed` of `output`, whose storage may be written
-  /// to. Parameters that took part and that no gradient reached end with zeros.
+  /// to. Parameters that took part and that no gradient reached end with zeros. A parameter's home is told as
+  /// soon as all nodes that may use it have run.
   void backward(const Variable& output, Tensor seed);
 
   // For nodes, while backward() runs:
@@ -100,7 +117,8 @@ class Tape {
     DType dtype = DType::f32;
     Tensor gradient;
     bool written = false;
-    bool is_parameter = false;
+    Parameter* parameter = nullptr;
+    std::size_t first_node = 0;  ///< of a parameter: no earlier node uses it
   };
 
   /// Work that runs beside the stream: the slot it writes, and the tensors it reads.
@@ -110,6 +128,8 @@ class Tape {
   };
 
   int add_slot(Slot slot);
+  Tensor& gradient_of(Slot& slot);
+  void finish_parameters();
   void join();
   Slot& slot(int index) { return slots_[static_cast<std::size_t>(index)]; }
   const Slot& slot(int index) const { return slots_[static_cast<std::size_t>(index)]; }
@@ -119,6 +139,7 @@ class Tape {
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<Slot> slots_;
   std::unordered_map<const Parameter*, int> parameter_slots_;
+  std::vector<int> unfinished_;  // slots of parameters, in the order of their first nodes
   Beside beside_;
 };
 

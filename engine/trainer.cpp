@@ -88,14 +88,19 @@ Trainer::Trainer(Context& context, Network& network, PictureSet train, const Tra
       train_(std::move(train)),
       config_(config),
       order_(std::move(order)),
+      parallel_(config.communicator == nullptr
+                    ? nullptr
+                    : std::make_unique<DataParallel>(context, network.store(), *config.communicator)),
       optimizer_(context, network.store(), config.optimizer),
       steps_per_epoch_(0),
-      repeated_(context, config.step_mode.value_or(default_step_mode(context.device().kind))) {
+      repeated_(context, config.step_mode.value_or(default_step_mode(context.device().kind)),
+                config.communicator == nullptr ? "" : config.communicator->why_no_capture()) {
   if (config_.pictures_per_epoch == 0) config_.pictures_per_epoch = train_.size();
-  if (config.batch_size > 0) steps_per_epoch_ = config_.pictures_per_epoch / config.batch_size;
+  if (config.batch_size > 0) steps_per_epoch_ = config_.pictures_per_epoch / (ranks() * config.batch_size);
   if (steps_per_epoch_ == 0)
     fail(ErrorKind::usage, fmt::format("a batch of {} pictures cannot be drawn from the {} of an epoch",
-                                       config.batch_size, config_.pictures_per_epoch));
+                                       ranks() * config.batch_size, config_.pictures_per_epoch));
+  if (network.store().shares()) optimizer_.guard().judge_together(*config.communicator);
   order_on_device_ = Tensor::empty(context, {config_.pictures_per_epoch}, DType::i32);
   labels_ = Tensor::empty(context, {config.batch_size}, DType::i32);
   batch_ = optimizer_.inputs().add({4}, DType::i32);
@@ -113,13 +118,15 @@ void Trainer::begin_step() {
     order_on_device_.copy_from(context_, std::as_bytes(std::span(order)));
     order_epoch_ = current;
   }
-  const std::array<std::int32_t, 4> batch =
-      batch_words(config_.seed, current, steps_taken() % steps_per_epoch_ * config_.batch_size);
+  const std::int64_t first =
+      steps_taken() % steps_per_epoch_ * ranks() + (parallel_ ? config_.communicator->rank() : 0);
+  const std::array<std::int32_t, 4> batch = batch_words(config_.seed, current, first * config_.batch_size);
   optimizer_.inputs().set(batch_, std::as_bytes(std::span<const std::int32_t>(batch)));
   std::array<GroupRates, kParameterGroups> rates = config_.rates;
   for (GroupRates& group : rates) group.learning_rate *= rate_factor();
   optimizer_.set_rates(rates);
   optimizer_.begin_step();
+  if (parallel_) parallel_->release_values();
 }
 
 /// The step itself, the same work every time.
@@ -131,14 +138,17 @@ void Trainer::queue_step() {
   augment_forward(context_, params, train_.pictures, train_.labels, order_on_device_, batch_, x, labels_);
 
   optimizer_.guard().begin_step();
+  if (parallel_) parallel_->begin_step();
   phase.emplace("forward");
   Tape tape(context_, Tape::Mode::training);
   const Variable logits = network_.forward(tape, tape.constant(x));
   const Loss loss = softmax_cross_entropy(tape, logits, labels_, config_.label_smoothing, metrics_);
   phase.emplace("backward");
-  tape.backward(loss.loss, optimizer_.guard().loss_scale());
+  tape.backward(loss.loss, optimizer_.guard().seed());
+  if (parallel_) parallel_->join_gradients();
   phase.emplace("update");
   optimizer_.queue_update();
+  if (parallel_) parallel_->share_values();
 }
 
 void Trainer::step() {
@@ -148,7 +158,13 @@ void Trainer::step() {
 }
 
 Metrics Trainer::take_metrics() {
-  const Metrics metrics = read_metrics(context_, metrics_);
+  Tensor sums = metrics_;
+  if (parallel_) {
+    sums = Tensor::from_host<double>(context_, {3}, metrics_.to_host<double>(context_));
+    config_.communicator->all_reduce(context_, sums, Reduction::sum);
+    config_.communicator->join(context_);
+  }
+  const Metrics metrics = read_metrics(context_, sums);
   const TensorView view = metrics_;
   context_.memory().fill_zero(view.data, view.bytes(), context_.stream());
   return metrics;
@@ -192,26 +208,6 @@ std::vector<double> predict(Context& context, Network& network, const PictureSet
     });
   });
   return logits;
-}
-
-std::vector<NamedTensor> Trainer::tensors() const {
-  std::vector<NamedTensor> all;
-  for (const Parameter& parameter : network_.store().parameters())
-    all.push_back({parameter.name, parameter.value});
-  for (const StateTensor& tensor : network_.store().state()) all.push_back({tensor.name, tensor.value});
-  for (const Optimizer::Moment& moment : optimizer_.moments())
-    for (const Parameter& parameter : network_.store().parameters())
-      all.push_back({"optimizer." + moment.name + "." + parameter.name,
-                     moment.value.range(parameter.offset, parameter.shape)});
-  all.push_back({"guard.loss_scale", optimizer_.guard().loss_scale()});
-  all.push_back({"guard.counters", optimizer_.guard().counters()});
-  return all;
-}
-
-void Trainer::resume_at(std::int64_t steps) {
-  network_.store().refresh_working_values(context_);
-  optimizer_.resume_at(steps);
-  order_epoch_ = -1;
 }
 
 }  // namespace zeroth

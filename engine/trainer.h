@@ -8,6 +8,7 @@
 
 #include "engine/network.h"
 #include "engine/optimizer.h"
+#include "engine/parallel/data_parallel.h"
 #include "engine/repeated_step.h"
 #include "engine/schedule.h"
 #include "kernels/augment/augment.h"
@@ -24,7 +25,7 @@ struct PictureSet {
 };
 
 struct TrainerConfig {
-  std::int64_t batch_size = 128;
+  std::int64_t batch_size = 128;        ///< of one rank
   std::int64_t pictures_per_epoch = 0;  ///< how many indices an epoch's order has; 0: as many as the set
   OptimizerConfig optimizer;
   std::array<GroupRates, kParameterGroups> rates;  ///< before the schedule's factor
@@ -36,6 +37,9 @@ struct TrainerConfig {
   /// How steps are queued (repeated_step.h); by the device where it is not set: captured on cuda, planned on
   /// cpu, eager on simt, which is there to find faults.
   std::optional<StepMode> step_mode;
+  /// Ranks that train together, for which the network's parameters have been materialised: rank r of k takes
+  /// entries r * batch_size on of the next k * batch_size of an epoch's order. Outlives the trainer.
+  Communicator* communicator = nullptr;
 };
 
 /// Sums since they were last read.
@@ -56,6 +60,14 @@ struct Evaluation {
 struct NamedTensor {
   std::string name;
   Tensor value;
+};
+
+/// A copy of a whole tensor on the host, under the name under which a checkpoint holds it.
+struct HostTensor {
+  std::string name;
+  DType dtype = DType::f32;
+  Shape shape;
+  std::vector<std::byte> bytes;
 };
 
 /// Trains a network on pictures: an epoch is one pass over the training set in an order of its own, the last
@@ -90,7 +102,8 @@ class Trainer {
   void set_rate_scale(double scale) { rate_scale_ = scale; }
   const TrainerConfig& config() const { return config_; }
 
-  /// Loss and errors of the training batches since the last call. Waits for the stream.
+  /// Loss and errors of the training batches of all ranks since the last call. Waits for the stream. All
+  /// ranks call it.
   Metrics take_metrics();
 
   /// Inference over the pictures of a set, or over those that `indices` names; each is counted once, the last
@@ -100,9 +113,17 @@ class Trainer {
   /// Gradient norm, loss scale and skipped steps: StepGuard::take_report(). Waits for the stream.
   StepReport take_report() { return optimizer_.guard().take_report(); }
 
-  /// Weights, state, moments and the guard's state: what a checkpoint holds, and with steps_taken() all that
-  /// resuming needs.
+  /// Of one rank, or of several where they share nothing: weights, state, moments and the guard's state: what
+  /// a checkpoint holds, and with steps_taken() all that resuming needs.
   std::vector<NamedTensor> tensors() const;
+  /// The same, whole, whatever ranks share. All ranks call it and get it; waits for the stream.
+  std::vector<HostTensor> gather_state();
+  /// The same without bytes.
+  std::vector<HostTensor> state_layout() const;
+  /// Takes what gather_state() gave at any number of ranks, after `steps` steps; `bytes_of` finds a tensor,
+  /// of the size that state_layout() says.
+  void scatter_state(const std::function<std::span<const std::byte>(const std::string& name)>& bytes_of,
+                     std::int64_t steps);
   /// After the tensors have been filled from a checkpoint. Position and schedule follow from the number of
   /// steps.
   void resume_at(std::int64_t steps);
@@ -110,12 +131,21 @@ class Trainer {
  private:
   void begin_step();
   void queue_step();
+  struct FlatBuffer {
+    std::string prefix;  // of a parameter's name
+    Tensor value;
+  };
+  std::vector<FlatBuffer> flat_buffers() const;
+  std::vector<NamedTensor> small_tensors() const;
+  /// How many train together.
+  int ranks() const { return config_.communicator == nullptr ? 1 : config_.communicator->size(); }
 
   Context& context_;
   Network& network_;
   PictureSet train_;
   TrainerConfig config_;
   EpochOrder order_;
+  std::unique_ptr<DataParallel> parallel_;  // null without a communicator
   Optimizer optimizer_;
   std::int64_t steps_per_epoch_;
   std::int64_t order_epoch_ = -1;

@@ -19,7 +19,7 @@ std::string why_no_nccl();
 /// NCCL_SOCKET_IFNAME) are its user's.
 ///
 /// Call on all ranks; each waits for the others. Throws Error(device) where there is no NCCL, Error(peer)
-/// where the ranks cannot reach one another. The rendezvous and the context outlive it.
+/// where the ranks cannot reach one another. The rendezvous outlives it.
 std::unique_ptr<Communicator> make_nccl_communicator(Rendezvous& rendezvous, Context& context);
 
 }  // namespace zeroth

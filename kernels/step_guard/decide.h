@@ -10,6 +10,23 @@
 
 namespace zeroth {
 
+/// What the parts of the gradients come to together.
+struct JudgedGradients {
+  double sum_of_squares;
+  std::int32_t bad_segment;
+};
+
+ZEROTH_HD inline JudgedGradients join_parts(const StepGuardParams& params, const double* sums,
+                                            const std::int32_t* bad_segments, std::int64_t parts) {
+  JudgedGradients all{0.0, kNoSegment};
+  for (std::int64_t part = 0; part < parts; ++part) {
+    all.sum_of_squares += sums[part];
+    if (all.bad_segment == kNoSegment && bad_segments[part] != kNoSegment)
+      all.bad_segment = static_cast<std::int32_t>(part) * params.part_segments + bad_segments[part];
+  }
+  return all;
+}
+
 /// Moves the scale, the counters and the report, and returns the factor: kSkipStep, or at least 0.
 ZEROTH_HD inline double decide_step(const StepGuardParams& params, double sum_of_squares,
                                     std::int32_t bad_segment, double& loss_scale, std::int32_t* counters,

@@ -14,7 +14,8 @@ constexpr int kThreads = 512;
 struct Pointers {
   const double* sum_of_squares;
   const std::int32_t* bad_segment;
-  float *loss_scale, *factor;
+  std::int64_t parts;
+  float *loss_scale, *factor, *seed;
   std::int32_t* counters;
   double* report;
   float* state;
@@ -34,8 +35,11 @@ __global__ void __launch_bounds__(kThreads) step_guard_kernel(StepGuardParams pa
   ZEROTH_SHARED(double, factor, [1]);
   if (threadIdx.x == 0) {
     double loss_scale = *p.loss_scale;
-    factor[0] = decide_step(params, *p.sum_of_squares, *p.bad_segment, loss_scale, p.counters, p.report);
+    const JudgedGradients judged = join_parts(params, p.sum_of_squares, p.bad_segment, p.parts);
+    factor[0] =
+        decide_step(params, judged.sum_of_squares, judged.bad_segment, loss_scale, p.counters, p.report);
     *p.loss_scale = static_cast<float>(loss_scale);
+    if (p.seed != nullptr) *p.seed = static_cast<float>(loss_scale / params.ranks);
     *p.factor = static_cast<float>(factor[0]);
   }
   __syncthreads();
@@ -51,8 +55,10 @@ bool supports(const StepGuardParams& params) {
 void forward(Context& context, const StepGuardParams& params, const StepGuardOperands& operands) {
   const Pointers pointers{operands.sum_of_squares.as<double>(),
                           operands.bad_segment.as<std::int32_t>(),
+                          operands.sum_of_squares.elements(),
                           operands.loss_scale.as<float>(),
                           operands.factor.as<float>(),
+                          operands.seed.as<float>(),
                           operands.counters.as<std::int32_t>(),
                           operands.report.as<double>(),
                           operands.state.as<float>(),

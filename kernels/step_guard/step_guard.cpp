@@ -32,6 +32,7 @@ void check_params(const StepGuardParams& params) {
   if (params.growth_interval < 1) refuse("growth_interval", params.growth_interval, "at least 1");
   if (params.hysteresis < 1) refuse("hysteresis", params.hysteresis, "at least 1");
   if (params.patience < 1) refuse("patience", params.patience, "at least 1");
+  if (params.ranks < 1) refuse("ranks", params.ranks, "at least 1");
   if (!(params.max_norm >= 0.0)) refuse("max_norm", params.max_norm, "at least 0");
 }
 
@@ -49,10 +50,12 @@ void step_guard_forward(Context& context, const StepGuardParams& params, const S
   const auto check = [](const char* name, ConstTensorView view, std::int64_t elements, DType dtype) {
     check_operand("step_guard", name, view, {elements}, dtype);
   };
-  check("sum_of_squares", operands.sum_of_squares, 1, DType::f64);
-  check("bad_segment", operands.bad_segment, 1, DType::i32);
+  const std::int64_t parts = operands.sum_of_squares ? operands.sum_of_squares.elements() : 1;
+  check("sum_of_squares", operands.sum_of_squares, parts, DType::f64);
+  check("bad_segment", operands.bad_segment, parts, DType::i32);
   check("loss_scale", operands.loss_scale, 1, params.dtype);
   check("factor", operands.factor, 1, params.dtype);
+  if (operands.seed) check("seed", operands.seed, 1, params.dtype);
   check("counters", operands.counters, kStepCounters, DType::i32);
   check("report", operands.report, kStepReportFields, DType::f64);
   check_restored("state", operands.state, "state_before", operands.state_before, params.dtype);

@@ -26,6 +26,10 @@ struct StepGuardParams {
   double max_norm = 0.0;  ///< 0: no clipping
   bool stop = true;
   std::int32_t patience = 50;
+  /// Ranks whose gradients add up to those of their common batch: backward begins with scale / ranks.
+  std::int32_t ranks = 1;
+  /// Where ranks have judged a part of the gradients each: segments of a part.
+  std::int32_t part_segments = 0;
   std::string to_string() const;
 };
 
@@ -48,22 +52,25 @@ enum StepCounter : int {
 enum StepReportField : int {
   kGradientNorm,     ///< of the last finite step, before clipping
   kFirstBadStep,     ///< since the last zeros; steps count from 1, 0: none
-  kFirstBadSegment,  ///< of that step's gradients: element / kParameterSegment
+  kFirstBadSegment,  ///< of that step's gradients: element / kParameterSegment, part by part
   kStepReportFields  ///< how many there are
 };
 
 struct StepGuardOperands {
-  ConstTensorView sum_of_squares;  ///< (1) f64, of scaled gradients; gradient_norm's
-  ConstTensorView bad_segment;     ///< (1) i32, gradient_norm's
-  TensorView loss_scale;           ///< (1), above 0
-  TensorView factor;               ///< (1), written
-  TensorView counters;             ///< (kStepCounters) i32
-  TensorView report;               ///< (kStepReportFields) f64
+  ConstTensorView
+      sum_of_squares;  ///< (parts) f64, of scaled gradients; gradient_norm's; they are added in order
+  ConstTensorView bad_segment;  ///< (parts) i32, gradient_norm's, each counting from the part's beginning
+  TensorView loss_scale;        ///< (1), above 0
+  TensorView factor;            ///< (1), written
+  TensorView counters;          ///< (kStepCounters) i32
+  TensorView report;            ///< (kStepReportFields) f64
   // What a skipped step restores, and its values before the step; of any length, or absent.
   TensorView state = {};  ///< params.dtype: running statistics
   ConstTensorView state_before = {};
   TensorView metrics = {};  ///< f64: sums of losses
   ConstTensorView metrics_before = {};
+  TensorView seed =
+      {};  ///< (1), written: the gradient of the loss with which the next backward begins; or absent
 };
 
 struct StepGuardRow : Row {

@@ -4,7 +4,9 @@
 """
 
 import os
+import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -16,11 +18,11 @@ TWO = ["--ranks", "2", "--device", "cpu", "--batch-size", "5"]
 
 class Launching(RankWorkplace):
     def test_ranks_train_one_run(self):
-        done = self.train("one", *TWO, "--epochs", "2", "--val-split", "4")
+        done = self.train("one", *TWO, "--epochs", "2", "--val-split", "10")
         self.assertIn("of 20 pictures", done.stdout)
         self.assertNotIn("rank 1", done.stderr)
         self.assertEqual([row["epoch"] for row in self.summary("one")], ["1", "2"])
-        again = self.train("again", *TWO, "--epochs", "2", "--val-split", "4")
+        again = self.train("again", *TWO, "--epochs", "2", "--val-split", "10")
         self.assertEqual(done.stdout.split(":")[0], again.stdout.split(":")[0])
         self.assertEqual(self.digest("one", "checkpoints", "last.safetensors"),
                          self.digest("again", "checkpoints", "last.safetensors"))
@@ -28,12 +30,16 @@ class Launching(RankWorkplace):
     def test_strategies_give_the_same_bits(self):
         for strategy in ("ddp", "zero1", "zero2", "gemini"):
             self.train(strategy, *TWO, "--max-steps", "3", "--parallel", strategy)
-        weights = {strategy: self.run_program("eval", self.path(strategy), "--data", self.data, "--json").stdout
-                   for strategy in ("ddp", "zero1", "zero2", "gemini")}
+        tensors = {strategy: self.tensors_of(strategy) for strategy in ("ddp", "zero1", "zero2", "gemini")}
+        self.assertGreater(len(tensors["ddp"]), 2 * 4 * 78045)  # weights and momenta
         for strategy in ("zero1", "zero2", "gemini"):
-            for key in ("test_loss", "test_error"):
-                self.assertEqual(*[line.split(f'"{key}":')[1].split(",")[0]
-                                   for line in (weights["ddp"], weights[strategy])])
+            self.assertEqual(tensors["ddp"], tensors[strategy], strategy)
+
+    def tensors_of(self, out):
+        """The bytes of all tensors of the last checkpoint: safetensors without its header."""
+        with open(self.path(out, "checkpoints", "last.safetensors"), "rb") as file:
+            file.seek(8 + struct.unpack("<Q", file.read(8))[0])
+            return file.read()
 
     def test_a_resumed_run_has_the_bits_of_one_long_run(self):
         self.train("straight", *TWO, "--epochs", "3")
@@ -155,9 +161,9 @@ class Joining(RankWorkplace):
 
 
 class Launchers(RankWorkplace):
-    def expected(self):
-        self.train("launched", *TWO, "--max-steps", "3")
-        return self.digest("launched", "checkpoints", "last.safetensors")
+    def expected(self, name):
+        self.train("expected-" + name, *TWO, "--max-steps", "3")
+        return self.digest("expected-" + name, "checkpoints", "last.safetensors")
 
     def test_torchrun(self):
         python = next((one for one in (sys.executable, "/usr/bin/python3")
@@ -165,16 +171,29 @@ class Launchers(RankWorkplace):
                       None)
         if python is None:
             self.skipTest("no PyTorch")
+        # stdout by way of a log: PyTorch 1.13 cannot start anything otherwise under Python 3.11.
         done = subprocess.run(
-            [python, "-m", "torch.distributed.run", "--no-python", "--nnodes", "1", "--nproc_per_node", "2",
-             "--master_port", str(free_port()), ZEROTH, "train", *TINY, "--device", "cpu", "--batch-size", "5", "--data",
+            [python, "-m", "torch.distributed.run", "--no_python", "--nnodes", "1", "--nproc_per_node", "2",
+             "--redirects", "1", "--tee", "1", "--log_dir", self.path("torchrun-logs"), "--master_port", str(free_port()), ZEROTH, "train", *TINY, "--device", "cpu", "--batch-size", "5", "--data",
              self.data, "--out", self.path("torchrun"), "--max-steps", "3"],
             env=self.environment, cwd=self.scratch, capture_output=True, text=True, timeout=300)
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertEqual(self.digest("torchrun", "checkpoints", "last.safetensors"), self.expected())
+        self.assertEqual(self.digest("torchrun", "checkpoints", "last.safetensors"), self.expected("torch"))
+
+    def test_mpirun(self):
+        if shutil.which("mpirun") is None:
+            self.skipTest("no mpirun")
+        done = subprocess.run(
+            ["mpirun", "--allow-run-as-root", "--oversubscribe", "-n", "2", "-x", "MASTER_PORT", ZEROTH, "train", *TINY,
+             "--device", "cpu", "--batch-size", "5", "--data", self.data, "--out", self.path("by-mpirun"), "--max-steps",
+             "3"],
+            env={**self.environment, "MASTER_PORT": str(free_port())}, cwd=self.scratch, capture_output=True, text=True,
+            timeout=300)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.digest("by-mpirun", "checkpoints", "last.safetensors"), self.expected("mpi"))
 
     def test_the_variables_of_mpirun_and_srun(self):
-        expected = self.expected()
+        expected = self.expected("variables")
         port = str(free_port())
         mpirun = [{"OMPI_COMM_WORLD_RANK": str(rank), "OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_LOCAL_RANK": str(rank),
                    "OMPI_COMM_WORLD_LOCAL_SIZE": "2", "MASTER_PORT": port} for rank in (0, 1)]

@@ -34,6 +34,7 @@ std::span<const Setting> settings() {
     add_optimization_settings(builder);
     add_machine_settings(builder);
     add_rank_settings(builder);
+    add_parallel_settings(builder);
     return std::move(builder.lines);
   }();
   return table;
@@ -48,6 +49,8 @@ const Setting* find_setting(const std::string& key) {
 void check_together(const TrainOptions& o) {
   if (o.warmup >= static_cast<double>(o.epochs) && !is_cycle(o))
     fail(ErrorKind::usage, fmt::format("--warmup {} does not end within --epochs {}", o.warmup, o.epochs));
+  if (o.parallel == Sharing::values && o.placement == Placement::automatic && !o.memory_budget)
+    fail(ErrorKind::usage, "--placement auto needs --memory-budget, such as --memory-budget 8G");
   if (o.schedule == ScheduleKind::step && o.milestones.empty())
     fail(ErrorKind::usage, "--schedule step needs --milestones, such as --milestones 7");
 }

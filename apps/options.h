@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/optimizer.h"
+#include "engine/parallel/placement.h"
 #include "engine/plateau.h"
 #include "engine/repeated_step.h"
 #include "engine/schedule.h"
@@ -29,6 +30,12 @@ enum class CudnnPlans : std::uint8_t {
 
 /// How an epoch's pictures are drawn: each once, or independently of one another.
 enum class Sampling : std::uint8_t { shuffle, replacement };
+
+/// How much of the values ranks share, where they share them.
+enum class Placement : std::uint8_t { fixed, automatic };
+
+/// What the number of ranks does to the learning rate.
+enum class ScaleLr : std::uint8_t { none, linear };
 
 /// Everything a training is told: the resolved configuration. The table of settings below gives each member
 /// its flag, key, environment variable, range and help.
@@ -74,7 +81,7 @@ struct TrainOptions {
   std::string device = "auto";
   DType amp = DType::f32;            ///< storage dtype of activations and working weights
   std::optional<double> loss_scale;  ///< fixed; unset: dynamic
-  std::int64_t loss_scale_growth_interval = 2000;
+  std::int64_t loss_scale_growth_interval = 2000, loss_scale_hysteresis = 1;
   std::optional<std::int64_t> threads;
   bool deterministic = false, sync_launches = false;
   bool tf32 = false;
@@ -83,10 +90,15 @@ struct TrainOptions {
   std::vector<std::string> impl;
 
   std::optional<std::int64_t> ranks;  ///< that train together; batch_size is of each
-  Sharing parallel = Sharing::nothing;
-  std::int64_t bucket_mb = 25;
+  bool bn_sync = false;
   std::int64_t max_restarts = 0;
   double join_timeout = 60.0, peer_timeout = 10.0, hang_timeout = 300.0;  ///< seconds
+  Sharing parallel = Sharing::nothing;
+  Offload offload = Offload::nothing;
+  Placement placement = Placement::fixed;
+  double shard_fraction = 1.0;
+  std::optional<std::int64_t> memory_budget;  ///< bytes
+  ScaleLr scale_lr = ScaleLr::none;
 
   std::string config, out, resume;
   std::int64_t save_every = 5, keep = 0;

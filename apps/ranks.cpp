@@ -48,7 +48,10 @@ std::string common_settings(TrainOptions options) {
   options.data.clear();
   options.init.clear();
   options.threads.reset();
-  return checkpoint_config(options);
+  std::string text = checkpoint_config(options);
+  for (const char* key : {"parallel", "offload", "placement", "shard_fraction", "memory_budget"})
+    text += fmt::format("{} = {}\n", key, find_setting(key)->print(options));
+  return text;
 }
 
 /// The first line that differs, of this text and of the other.
@@ -134,23 +137,20 @@ void Ranks::compare(const TrainOptions& options, std::uint64_t data_hash) {
   rendezvous_.barrier("compared");
 }
 
-void Ranks::connect(Context& context) {
-  communicator_ = context.device().kind == DeviceKind::cuda ? make_nccl_communicator(rendezvous_, context)
-                                                            : make_gloo_communicator(rendezvous_);
+void Ranks::connect(Context& context, const TrainOptions& options) {
+  const auto make = [&](const char* name) {
+    return context.device().kind == DeviceKind::cuda ? make_nccl_communicator(rendezvous_, context, name)
+                                                     : make_gloo_communicator(rendezvous_, name);
+  };
+  communicator_ = make("gradients");
+  if (!options.bn_sync) return;
+  of_batch_norm_ = make("batch norm");
+  batch_norm_.emplace(*of_batch_norm_);
 }
 
 void Ranks::share(Context& context, std::span<const NamedTensor> tensors) {
   for (const NamedTensor& tensor : tensors) communicator_->broadcast(context, tensor.value, 0);
   communicator_->join(context);
-}
-
-Residency Ranks::residency(const TrainOptions& options) const {
-  Residency residency;
-  residency.rank = rank();
-  residency.ranks = size();
-  residency.sharing = options.parallel;
-  residency.chunk_bytes = options.bucket_mb << 20;
-  return residency;
 }
 
 void Ranks::load_state(Context& context, Trainer& trainer, const SafetensorsFile* file, std::int64_t steps) {

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
 #include "apps/options.h"
 #include "apps/resolve.h"
+#include "engine/parallel/batch_norm_ranks.h"
 #include "engine/parallel/communicator.h"
 #include "engine/parallel/launch_environment.h"
 #include "engine/parallel/rendezvous.h"
@@ -45,12 +47,15 @@ class Ranks {
   /// the same program, on the same pictures. Returns once all have compared.
   void compare(const TrainOptions& options, std::uint64_t data_hash);
   /// What collectives go through, on this device. All ranks call it.
-  void connect(Context& context);
+  void connect(Context& context, const TrainOptions& options);
   Communicator& communicator() { return *communicator_; }
+  /// All ranks where they normalise together; else null.
+  const RankGroup* batch_norm_group() const { return batch_norm_ ? &*batch_norm_ : nullptr; }
   /// Ends what is under way.
-  void disconnect() { communicator_.reset(); }
-  /// What this rank holds of the network's parameters.
-  Residency residency(const TrainOptions& options) const;
+  void disconnect() {
+    communicator_.reset();
+    of_batch_norm_.reset();
+  }
   /// All ranks' tensors become rank 0's.
   void share(Context& context, std::span<const NamedTensor> tensors);
   /// All ranks take the state of the checkpoint that rank 0 has read; elsewhere `file` is null.
@@ -75,7 +80,9 @@ class Ranks {
   Rendezvous rendezvous_;
   int local_size_ = 0, local_rank_ = 0;
   bool asked_ = false;
-  std::unique_ptr<Communicator> communicator_;
+  // Gradients are on their way while batch norm exchanges, so each has its own.
+  std::unique_ptr<Communicator> communicator_, of_batch_norm_;
+  std::optional<BatchNormRanks> batch_norm_;
 };
 
 }  // namespace zeroth::app

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "apps/command_line.h"
+#include "apps/residency.h"
 #include "data/lookup.h"
 #include "engine/plan_file.h"
 #include "kernels/operations.h"
@@ -83,15 +84,16 @@ ResNetConfig network_config(const TrainOptions& options) {
 }
 
 std::unique_ptr<ResNet> make_network(Context& context, const TrainOptions& options, std::int64_t classes,
-                                     std::int64_t height, std::int64_t width, std::int64_t channels,
-                                     const Residency& residency) {
+                                     std::int64_t height, std::int64_t width, std::int64_t channels, int rank,
+                                     int ranks) {
   ResNetConfig config = network_config(options);
   config.classes = classes;
   config.height = height;
   config.width = width;
   config.picture_channels = channels;
   auto network = std::make_unique<ResNet>(config);
-  network->store().materialise(context, static_cast<std::uint64_t>(options.seed), options.amp, residency);
+  network->store().materialise(context, static_cast<std::uint64_t>(options.seed), options.amp,
+                               choose_residency(options, network->store(), rank, ranks));
   return network;
 }
 
@@ -99,6 +101,18 @@ PictureSet upload(Context& context, const Pictures& pictures, std::int64_t class
   const Shape shape{pictures.count, pictures.height, pictures.width, pictures.channels};
   return {Tensor::from_host<std::uint8_t>(context, shape, pictures.pixels),
           Tensor::from_host<std::int32_t>(context, {pictures.count}, pictures.labels), classes};
+}
+
+namespace {
+
+double lr_scale(const TrainOptions& options) {
+  return options.scale_lr == ScaleLr::linear ? static_cast<double>(options.ranks.value_or(1)) : 1.0;
+}
+
+}  // namespace
+
+double scaled_lr(const TrainOptions& options) {
+  return options.lr * lr_scale(options);
 }
 
 TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& normalisation) {
@@ -115,11 +129,13 @@ TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& n
   if (options.amp == DType::f16) guard.loss_scale = options.loss_scale.value_or(kFirstLossScale);
   guard.params.dynamic = options.amp == DType::f16 && !options.loss_scale;
   guard.params.growth_interval = static_cast<std::int32_t>(options.loss_scale_growth_interval);
+  guard.params.hysteresis = static_cast<std::int32_t>(options.loss_scale_hysteresis);
   guard.params.max_norm = options.clip_norm;
   guard.params.stop = options.nonfinite == OnNonfinite::stop;
-  config.rates.fill({options.lr, options.weight_decay});
+  config.rates.fill({scaled_lr(options), options.weight_decay});
   config.rates[static_cast<std::size_t>(ParameterGroup::alpha)] = {
-      options.alpha_lr.value_or(options.lr), options.alpha_wd.value_or(options.weight_decay)};
+      options.alpha_lr.value_or(options.lr) * lr_scale(options),
+      options.alpha_wd.value_or(options.weight_decay)};
   const double gamma = options.gamma.value_or(options.schedule == ScheduleKind::exponential ? 0.95 : 0.1);
   config.schedule = {options.schedule,
                      options.milestones,

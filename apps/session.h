@@ -40,12 +40,15 @@ void time_plans(Context& context, const TrainOptions& options, const RunFolder* 
 /// The network for pictures of this shape, its parameters initialised from the seed.
 std::unique_ptr<ResNet> make_network(Context& context, const TrainOptions& options, std::int64_t classes,
                                      std::int64_t height, std::int64_t width, std::int64_t channels,
-                                     const Residency& residency = {});
+                                     int rank = 0, int ranks = 1);
 
 /// The same without parameters in memory: for its layer table.
 ResNetConfig network_config(const TrainOptions& options);
 
 PictureSet upload(Context& context, const Pictures& pictures, std::int64_t classes);
+
+/// --lr, times the number of ranks where --scale-lr asks for it.
+double scaled_lr(const TrainOptions& options);
 
 TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& normalisation);
 

@@ -127,6 +127,7 @@ void add_data_settings(SettingTable& table);
 void add_optimization_settings(SettingTable& table);
 void add_machine_settings(SettingTable& table);
 void add_rank_settings(SettingTable& table);
+void add_parallel_settings(SettingTable& table);
 
 /// Whether the learning rate rises and falls by itself, so that there is no warmup.
 bool is_cycle(const TrainOptions& options);

@@ -42,6 +42,10 @@ void add_machine_settings(SettingTable& table) {
       .integer("loss_scale_growth_interval", &TrainOptions::loss_scale_growth_interval, 1, kMany,
                "steps without overflow after which a dynamic loss scale doubles")
       .only_with = kDynamicScale;
+  table
+      .integer("loss_scale_hysteresis", &TrainOptions::loss_scale_hysteresis, 1, kMany,
+               "overflows in a row from which on a dynamic loss scale halves")
+      .only_with = kDynamicScale;
   Setting& threads =
       table.integer("threads", &TrainOptions::threads, 1, 4096, "every core there is", "CPU threads");
   device.may_change = threads.may_change = true;

@@ -4,28 +4,19 @@ namespace zeroth::app {
 
 namespace {
 
-const Choices<Sharing> kStrategies{{"ddp", Sharing::nothing},
-                                   {"zero1", Sharing::optimizer_state},
-                                   {"zero2", Sharing::gradients},
-                                   {"gemini", Sharing::values}};
+const Choices<bool> kBatchNorm{{"local", false}, {"sync", true}};
 
 }  // namespace
 
 void add_rank_settings(SettingTable& table) {
-  table.group("Ranks");
+  table.group("Several ranks");
   Setting& ranks =
       table.integer("ranks", &TrainOptions::ranks, 1, 65536, "1",
                     "processes that train together, started on this machine, each on its own part "
                     "of every step's pictures");
   ranks.may_change = true;
-  table
-      .choice("parallel", &TrainOptions::parallel, kStrategies,
-              "what ranks divide among them: nothing, the optimizer's state, gradients too, or weights too")
-      .may_change = true;
-  table
-      .integer("bucket_mb", &TrainOptions::bucket_mb, 1, 65536,
-               "megabytes of gradients that are summed over ranks at once, while backward goes on")
-      .may_change = true;
+  table.choice("bn", &TrainOptions::bn_sync, kBatchNorm,
+               "batch norm's statistics in training: of a rank's pictures, or of all ranks'");
   const auto this_run_only = [](Setting& line) {
     line.may_change = true;
     line.recorded = line.in_checkpoint = false;

@@ -77,7 +77,7 @@ void fill_folder(Start& start, std::int64_t steps_per_epoch) {
   replace_file(folder.config(), folder_config(start.options));
 }
 
-/// A resumed run keeps the pictures of a step, on however many ranks they are trained.
+/// A resumed run keeps the pictures of a step, and its learning rate, on however many ranks they are trained.
 void settle_ranks(Start& start, const Ranks* ranks) {
   TrainOptions& options = start.options;
   const std::int64_t size = ranks == nullptr ? 1 : ranks->size();
@@ -89,6 +89,11 @@ void settle_ranks(Start& start, const Ranks* ranks) {
            fmt::format("the {} pictures of each step of this run cannot be divided among {} ranks", pictures,
                        size));
     options.batch_size = pictures / size;
+    if (options.scale_lr == ScaleLr::linear) {  // the pictures of a step stay, and so does its rate
+      const double change = static_cast<double>(began.ranks.value_or(1)) / static_cast<double>(size);
+      options.lr *= change;
+      if (options.alpha_lr) *options.alpha_lr *= change;
+    }
   }
   options.ranks = size == 1 ? std::nullopt : std::optional(size);
   if (ranks != nullptr) options.device = ranks->device_for(options.device);

@@ -182,17 +182,20 @@ int train_here(const Said& said, bool json, Ranks* ranks) {
   const TrainOptions& options = start.options;
   if (ranks != nullptr) {
     ranks->compare(options, dataset.content_hash);
-    ranks->connect(*context);
+    ranks->connect(*context, options);
   }
 
-  const std::unique_ptr<ResNet> network =
-      make_network(*context, options, start.info.classes, start.info.height, start.info.width,
-                   start.info.channels, ranks == nullptr ? Residency{} : ranks->residency(options));
+  const std::unique_ptr<ResNet> network = make_network(
+      *context, options, start.info.classes, start.info.height, start.info.width, start.info.channels,
+      ranks == nullptr ? 0 : ranks->rank(), ranks == nullptr ? 1 : ranks->size());
   const Split split = class_balanced_split(dataset.train.labels, dataset.classes(), options.val_split,
                                            static_cast<std::uint64_t>(options.seed));
   TrainerConfig config = trainer_config(options, normalisation_for(options.normalize, start.info.channels));
   config.pictures_per_epoch = static_cast<std::int64_t>(split.train.size());
-  if (ranks != nullptr) config.communicator = &ranks->communicator();
+  if (ranks != nullptr) {
+    config.communicator = &ranks->communicator();
+    config.batch_norm_group = ranks->batch_norm_group();
+  }
   const PictureSet pictures = upload(*context, dataset.train, dataset.classes());
   Trainer trainer(*context, *network, pictures, config, [&](std::uint32_t epoch) {
     const auto draw = options.sampling == Sampling::shuffle ? epoch_order : epoch_order_with_replacement;
@@ -250,7 +253,7 @@ int train_here(const Said& said, bool json, Ranks* ranks) {
 TrainOptions launch_options(const Said& said) {
   TrainOptions options;
   for (const Setting& setting : settings()) {
-    const bool counts = setting.group == "Ranks" || setting.key == "device" || setting.key == "out";
+    const bool counts = setting.group == "Several ranks" || setting.key == "device" || setting.key == "out";
     const Assignment* const assignment = counts ? last_said(said, setting.key) : nullptr;
     if (assignment != nullptr) assign(options, *assignment);
   }

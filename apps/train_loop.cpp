@@ -74,7 +74,7 @@ int TrainLoop::run() {
   if (!training_.resumed) save(training_.folder.last());
   int signal = 0;
   while (trainer.steps_taken() < last_step_ && !stopped_early() && (signal = stop_signal()) == 0) {
-    learning_rate_ = training_.options.lr * trainer.rate_factor();
+    learning_rate_ = scaled_lr(training_.options) * trainer.rate_factor();
     trainer.step();
     tell_step_notice();
     tested_.reset();
@@ -291,11 +291,11 @@ void TrainLoop::judge(std::int64_t epoch, double accuracy) {
   const TrainOptions& options = training_.options;
   CheckpointInfo& info = training_.info;
   if (options.schedule == ScheduleKind::plateau &&
-      info.plateau.after_epoch(options.plateau, options.lr, accuracy)) {
+      info.plateau.after_epoch(options.plateau, scaled_lr(options), accuracy)) {
     training_.trainer.set_rate_scale(info.plateau.scale);
-    progress_.message(
-        fmt::format("no better accuracy than {} for more than {} epochs: learning rate {:.3g} from here on",
-                    percent(*info.plateau.best), options.plateau.patience, options.lr * info.plateau.scale));
+    progress_.message(fmt::format(
+        "no better accuracy than {} for more than {} epochs: learning rate {:.3g} from here on",
+        percent(*info.plateau.best), options.plateau.patience, scaled_lr(options) * info.plateau.scale));
   }
   info.early_stop.after_epoch(accuracy);
   if (stopped_early())
@@ -315,10 +315,7 @@ void TrainLoop::save(const std::filesystem::path& path) {
   info.epoch_correct = epoch_.correct;
   info.epoch_rows = epoch_.rows;
   try {
-    if (training_.ranks == nullptr)
-      return save_tensors(training_.context, path, training_.trainer.tensors(), info.metadata());
-    const std::vector<HostTensor> state = training_.trainer.gather_state();
-    if (training_.leads()) save_tensors(path, state, info.metadata());
+    save_training(training_.trainer, path, info.metadata());
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::diverged) throw;
     fail_diverged(no_longer_finite("a weight"));

@@ -55,29 +55,66 @@ bool all_finite(const SafetensorsEntry& tensor) {
 
 }  // namespace
 
-void save_tensors(Context& context, const std::filesystem::path& path, std::span<const NamedTensor> tensors,
-                  const SafetensorsMetadata& metadata) {
-  std::vector<HostTensor> copies;
-  for (const NamedTensor& tensor : tensors) {
-    copies.push_back({tensor.name, tensor.value.dtype(), tensor.value.shape(), {}});
-    copies.back().bytes.resize(tensor.value.bytes());
-    tensor.value.copy_to(context, copies.back().bytes);
-  }
-  save_tensors(path, copies, metadata);
+namespace {
+
+/// Throws where a value is not finite.
+void check_finite(const SafetensorsEntry& entry, const std::filesystem::path& path) {
+  if (!all_finite(entry))
+    fail(ErrorKind::diverged,
+         fmt::format("'{}' is no longer finite: nothing saved to {}", entry.name, path.string()));
 }
 
-void save_tensors(const std::filesystem::path& path, std::span<const HostTensor> tensors,
-                  const SafetensorsMetadata& metadata) {
+void write_with_checksum(const std::filesystem::path& path, std::span<const SafetensorsEntry> entries,
+                         SafetensorsMetadata metadata) {
+  metadata[kChecksum] = checksum_of(entries, metadata);
+  write_safetensors(path, entries, metadata);
+}
+
+/// The tensor of that name, dtype and shape.
+const SafetensorsEntry& find_tensor(const SafetensorsFile& file, const std::string& name, DType dtype,
+                                    const Shape& shape) {
+  const SafetensorsEntry* entry = file.find(name);
+  if (entry == nullptr)
+    fail(ErrorKind::data,
+         fmt::format("{} has no tensor '{}': it belongs to another model", file.path().string(), name));
+  if (entry->shape != shape || entry->dtype != dtype)
+    fail(ErrorKind::data,
+         fmt::format("{}: '{}' is {} {}, but this model has {} {}", file.path().string(), name,
+                     name_of(entry->dtype), entry->shape.to_string(), name_of(dtype), shape.to_string()));
+  return *entry;
+}
+
+}  // namespace
+
+void save_training(Trainer& trainer, const std::filesystem::path& path, const SafetensorsMetadata& metadata) {
+  const std::vector<HostTensor> state = trainer.gather_state();
   std::vector<SafetensorsEntry> entries;
-  for (const HostTensor& tensor : tensors) {
+  for (const HostTensor& tensor : state) {
     entries.push_back({tensor.name, tensor.dtype, tensor.shape, tensor.bytes});
-    if (!all_finite(entries.back()))
-      fail(ErrorKind::diverged,
-           fmt::format("'{}' is no longer finite: nothing saved to {}", tensor.name, path.string()));
+    check_finite(entries.back(), path);
   }
-  SafetensorsMetadata all = metadata;
-  all[kChecksum] = checksum_of(entries, metadata);
-  write_safetensors(path, entries, all);
+  const Communicator* communicator = trainer.config().communicator;
+  if (communicator == nullptr || communicator->rank() == 0) write_with_checksum(path, entries, metadata);
+}
+
+void load_training(Trainer& trainer, const SafetensorsFile& file, std::int64_t steps) {
+  for (const HostTensor& tensor : trainer.state_layout())
+    static_cast<void>(find_tensor(file, tensor.name, tensor.dtype, tensor.shape));
+  trainer.scatter_state([&](const std::string& name) { return file.find(name)->bytes; }, steps);
+}
+
+void save_tensors(Context& context, const std::filesystem::path& path, std::span<const NamedTensor> tensors,
+                  const SafetensorsMetadata& metadata) {
+  std::vector<std::vector<std::byte>> copies;
+  std::vector<SafetensorsEntry> entries;
+  copies.reserve(tensors.size());
+  for (const NamedTensor& tensor : tensors) {
+    std::vector<std::byte>& copy = copies.emplace_back(tensor.value.bytes());
+    tensor.value.copy_to(context, copy);
+    entries.push_back({tensor.name, tensor.value.dtype(), tensor.value.shape(), copy});
+    check_finite(entries.back(), path);
+  }
+  write_with_checksum(path, entries, metadata);
 }
 
 void check_contents(const SafetensorsFile& file) {
@@ -93,16 +130,8 @@ void check_contents(const SafetensorsFile& file) {
 }
 
 void fill_tensors(Context& context, const SafetensorsFile& file, std::span<const NamedTensor> tensors) {
-  for (const NamedTensor& tensor : tensors) {
-    const SafetensorsEntry* entry = file.find(tensor.name);
-    if (entry == nullptr)
-      fail(ErrorKind::data, fmt::format("{} has no tensor '{}': it belongs to another model",
-                                        file.path().string(), tensor.name));
-    if (entry->shape != tensor.value.shape() || entry->dtype != tensor.value.dtype())
-      fail(ErrorKind::data, fmt::format("{}: '{}' is {} {}, but this model has {} {}", file.path().string(),
-                                        tensor.name, name_of(entry->dtype), entry->shape.to_string(),
-                                        name_of(tensor.value.dtype()), tensor.value.shape().to_string()));
-  }
+  for (const NamedTensor& tensor : tensors)
+    static_cast<void>(find_tensor(file, tensor.name, tensor.value.dtype(), tensor.value.shape()));
   for (const NamedTensor& tensor : tensors) {
     Tensor value = tensor.value;
     value.copy_from(context, file.find(tensor.name)->bytes);

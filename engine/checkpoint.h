@@ -14,9 +14,13 @@ namespace zeroth {
 /// Other errors as write_safetensors().
 void save_tensors(Context& context, const std::filesystem::path& path, std::span<const NamedTensor> tensors,
                   const SafetensorsMetadata& metadata);
-/// The same for tensors that are on the host already.
-void save_tensors(const std::filesystem::path& path, std::span<const HostTensor> tensors,
-                  const SafetensorsMetadata& metadata);
+/// The same of a training, whole, whatever its ranks share: all ranks call it, and rank 0 writes. Throws
+/// Error(diverged) on all ranks alike.
+void save_training(Trainer& trainer, const std::filesystem::path& path, const SafetensorsMetadata& metadata);
+
+/// Fills a training from what save_training() or save_tensors() wrote after `steps` steps, at any number of
+/// ranks and with whatever they share. Throws as fill_tensors() does.
+void load_training(Trainer& trainer, const SafetensorsFile& file, std::int64_t steps);
 
 /// Throws Error(data), naming the file, unless it has the checksum that save_tensors() gave it: one flipped
 /// bit in a tensor, a name, a shape or a metadata value is found. "crc32" is eight hexadecimal digits: the

@@ -213,6 +213,16 @@ struct SoftmaxCrossEntropyNode {
   }
 };
 
+BatchNormParams batch_norm_params(const Tape& tape, const Shape& x, const BatchNormOptions& options,
+                                  DType dtype) {
+  return {.rows = x[0] * x[1] * x[2],
+          .channels = x[3],
+          .eps = options.eps,
+          .momentum = options.momentum,
+          .dtype = dtype,
+          .group = tape.training() ? tape.batch_norm_group() : nullptr};
+}
+
 }  // namespace
 
 Variable conv2d(Tape& tape, const Variable& x, const Variable& w, std::int64_t stride, std::int64_t padding) {
@@ -234,8 +244,7 @@ Variable batch_norm(Tape& tape, const Variable& x, const Variable& gamma, const 
                     const Tensor& running_mean, const Tensor& running_var, BatchNormOptions options) {
   require_rank(x, 4, "batch_norm: x has four dimensions (N, H, W, C)");
   const Shape& shape = x.value.shape();
-  const BatchNormParams params{shape[0] * shape[1] * shape[2], shape[3], options.eps, options.momentum,
-                               x.value.dtype()};
+  const BatchNormParams params = batch_norm_params(tape, shape, options, x.value.dtype());
   Context& context = tape.context();
   const Workspace workspace = context.scratch(batch_norm_workspace(context, params));
   Tensor y = Tensor::empty(context, shape, params.dtype);
@@ -260,8 +269,7 @@ Variable batch_norm_act(Tape& tape, Epilogue epilogue, const Variable& x, const 
                         const Variable& shortcut, const Variable& alpha, BatchNormOptions options) {
   require_rank(x, 4, "batch_norm_act: x has four dimensions (N, H, W, C)");
   const Shape& shape = x.value.shape();
-  const BatchNormActParams params{
-      {shape[0] * shape[1] * shape[2], shape[3], options.eps, options.momentum, x.value.dtype()}, epilogue};
+  const BatchNormActParams params{batch_norm_params(tape, shape, options, x.value.dtype()), epilogue};
   Context& context = tape.context();
   const Workspace workspace = context.scratch(batch_norm_act_workspace(context, params));
   Tensor y = Tensor::empty(context, shape, params.dtype);

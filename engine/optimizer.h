@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -39,10 +40,16 @@ class Optimizer {
   /// Queues the update of the step that was begun, unless the guard, whose begin_step() came before the
   /// forward pass, skips it.
   void queue_update();
+  /// Where the store's values are offloaded: queue_update() leaves it at the guard's verdict, and this
+  /// updates them on the CPU, whose moments lie beside them. Waits for the stream; never captured.
+  void update_on_host();
   void step() {
     begin_step();
     queue_update();
+    update_on_host();
   }
+  /// Bytes that update_on_host() has copied from the device.
+  std::int64_t bytes_to_host() const { return bytes_to_host_; }
   /// What begin_step() uploads. Whoever drives the steps may add values of its own.
   StepInputs& inputs() { return inputs_; }
 
@@ -68,6 +75,17 @@ class Optimizer {
   StepInputs inputs_;
   TensorView rates_;
   std::int64_t steps_taken_ = 0;
+
+  FlatParams flat_params() const;
+  void update(Context& context, FlatParameters parameters, ConstTensorView updates);
+
+  /// What the CPU needs of the device's side to update offloaded values: copies in pinned memory.
+  struct HostSide {
+    Context context{Device{}};
+    Tensor gradients, working_gradients, group_of_segment, factor, updates;
+  };
+  std::unique_ptr<HostSide> host_;  // where values are offloaded
+  std::int64_t bytes_to_host_ = 0;
 };
 
 }  // namespace zeroth

@@ -88,7 +88,11 @@ bool ParameterStore::has_working_copy(const Parameter& parameter) const {
 }
 
 /// Gives every parameter its place: weights first, in chunks of about chunk_bytes, then all others in one.
-void ParameterStore::lay_out() {
+void ParameterStore::lay_out(DType working, const Residency& residency) {
+  working_dtype_ = working;
+  residency_ = residency;
+  chunks_.clear();
+  elements_ = 0;
   const std::int64_t whole = kParameterSegment * residency_.ranks;
   const auto end_chunk = [&] {
     if (chunks_.empty() || chunks_.back().end > 0) return;
@@ -107,7 +111,7 @@ void ParameterStore::lay_out() {
                         bytes(elements_ - chunks_.back().begin) + bytes(size) / 2 > residency_.chunk_bytes;
       if (!open || full) {
         end_chunk();
-        chunks_.push_back({elements_, 0, has_working_copy(parameter), false, {}, {}, {}});
+        chunks_.push_back({elements_, 0, has_working_copy(parameter), false, {}, {}, {}, {}});
         open = true;
       }
       parameter.offset = elements_;
@@ -132,22 +136,29 @@ void ParameterStore::allocate(Context& context) {
   const DType dtype = statistics_dtype(working_dtype_);
   const bool mixed = working_dtype_ != dtype;
   const std::int64_t own = shares() ? elements_ / residency_.ranks : elements_;
-  values_ = Tensor::zeros(context, {own}, dtype);
+  const bool offloads = residency_.offload != Offload::nothing;
+  const auto values = [&](DType of) {
+    return offloads ? Tensor::pinned(context, {own}, of) : Tensor::zeros(context, {own}, of);
+  };
+  values_ = values(dtype);
   gradients_ = Tensor::zeros(context, {own}, dtype);
   if (mixed) {
-    working_values_ = Tensor::zeros(context, {own}, working_dtype_);
+    working_values_ = values(working_dtype_);
     working_gradients_ = Tensor::zeros(context, {own}, working_dtype_);
   }
   for (Chunk& chunk : chunks_) {
-    const Shape shape{chunk.elements()};
-    if (!shares()) {
-      chunk.values = (chunk.working ? working_values_ : values_).range(chunk.begin, shape);
-      chunk.gradients = (chunk.working ? working_gradients_ : gradients_).range(chunk.begin, shape);
-      continue;
-    }
+    const Shape shape{chunk.elements()}, part{chunk.elements() / residency_.ranks};
     const DType seen = chunk.working ? working_dtype_ : dtype;
-    if (!chunk.shares_values) chunk.values = Tensor::zeros(context, shape, seen);
-    if (residency_.sharing == Sharing::optimizer_state) chunk.gradients = Tensor::zeros(context, shape, seen);
+    if (!shares())
+      chunk.gradients = (chunk.working ? working_gradients_ : gradients_).range(chunk.begin, shape);
+    else if (residency_.sharing == Sharing::optimizer_state)
+      chunk.gradients = Tensor::zeros(context, shape, seen);
+    if (!shares() && !offloads)
+      chunk.values = (chunk.working ? working_values_ : values_).range(chunk.begin, shape);
+    else if (!chunk.shares_values)
+      chunk.values = Tensor::zeros(context, shape, seen);
+    else if (residency_.offload == Offload::optimizer)
+      chunk.own_values = Tensor::zeros(context, part, seen);
   }
 }
 
@@ -168,9 +179,7 @@ void ParameterStore::point_parameters() {
 void ParameterStore::materialise(Context& context, std::uint64_t seed, DType working,
                                  const Residency& residency) {
   require(!values_.defined(), "a parameter store is materialised once");
-  working_dtype_ = working;
-  residency_ = residency;
-  lay_out();
+  lay_out(working, residency);
   allocate(context);
   point_parameters();
   dispatch_reference(statistics_dtype(working), [&]<class T>(TypeTag<T>) {
@@ -224,15 +233,19 @@ void ParameterStore::set_values(Context& context, std::span<const T> values) {
       });
   };
   if (mixed()) narrow(own, working_values_);
-  if (!shares()) return;
-  for (const Chunk& chunk : chunks_) {
-    if (!chunk.values.defined()) continue;
+  if (!shares() && residency_.offload == Offload::nothing) return;
+  const auto fill = [&](const Chunk& chunk, std::int64_t begin, const Tensor& to) {
+    if (!to.defined()) return;
     const auto part =
-        values.subspan(static_cast<std::size_t>(chunk.begin), static_cast<std::size_t>(chunk.elements()));
+        values.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(to.elements()));
     if (chunk.working)
-      narrow(part, chunk.values);
+      narrow(part, to);
     else
-      chunk.values.copy_from(context, std::as_bytes(part));
+      to.copy_from(context, std::as_bytes(part));
+  };
+  for (const Chunk& chunk : chunks_) {
+    fill(chunk, chunk.begin, chunk.values);
+    fill(chunk, chunk.begin + residency_.rank * (chunk.elements() / residency_.ranks), chunk.own_values);
   }
 }
 
@@ -243,7 +256,7 @@ template std::vector<double> ParameterStore::own_part(std::span<const double>, s
 
 void ParameterStore::refresh_working_values(Context& context) {
   require(!shares(), "values that ranks share are set together");
-  if (!mixed()) return;
+  if (!mixed() && residency_.offload == Offload::nothing) return;
   set_values<float>(context, values_.to_host<float>(context));
 }
 

@@ -62,12 +62,17 @@ struct Parameter {
 /// more.
 enum class Sharing : std::uint8_t { nothing, optimizer_state, gradients, values };
 
+/// What lies in pinned host memory instead of on the device, and is updated by the CPU: moments and the
+/// values that the optimizer updates; also all that a rank keeps of what operations read only now and then.
+enum class Offload : std::uint8_t { nothing, optimizer, all };
+
 /// What a rank of several holds of the parameters.
 struct Residency {
   int rank = 0, ranks = 1;
   Sharing sharing = Sharing::nothing;
   std::int64_t chunk_bytes = 0;  ///< of weights, in what operations read; 0: all of them are one chunk
   double shared_values = 1.0;    ///< with Sharing::values: the fraction of the chunks of weights it is about
+  Offload offload = Offload::nothing;
 };
 
 /// A range of the order of parameters, with whole parameters only, that ranks exchange as one. Rank r's own
@@ -82,6 +87,8 @@ struct Chunk {
   std::vector<Parameter*> parameters;
   /// (end - begin) what operations read and write, gaps zero; undefined where ranks share them.
   Tensor values, gradients;
+  /// This rank's part of the values on the device, where it is not in the flat buffers.
+  Tensor own_values;
 
   std::int64_t elements() const { return end - begin; }
 };
@@ -120,6 +127,8 @@ class ParameterStore {
   void refresh_working_values(Context& context);
 
   const Residency& residency() const { return residency_; }
+  /// Lays the parameters out in chunks and says what they would take, before anything is allocated.
+  void lay_out(DType working, const Residency& residency);
   /// Whether the flat buffers hold this rank's own part of every chunk, not all.
   bool shares() const { return residency_.sharing != Sharing::nothing; }
   std::vector<Chunk>& chunks() { return chunks_; }
@@ -140,7 +149,8 @@ class ParameterStore {
   const std::deque<Parameter>& parameters() const { return parameters_; }
   std::deque<StateTensor>& state() { return state_; }
   const std::deque<StateTensor>& state() const { return state_; }
-  /// What optimizers update and read: all elements, or this rank's own parts.
+  /// What optimizers update and read: all elements, or this rank's own parts; values in pinned host memory
+  /// where they are offloaded.
   const Tensor& flat_values() const { return values_; }
   const Tensor& flat_gradients() const { return gradients_; }
   /// In mixed precision, laid out as the values are, with only the working parameters in use; else undefined.
@@ -152,7 +162,6 @@ class ParameterStore {
   const Tensor& group_of_segment() const { return group_of_segment_; }
 
  private:
-  void lay_out();
   void allocate(Context& context);
   void point_parameters();
   bool has_working_copy(const Parameter& parameter) const;

@@ -29,6 +29,12 @@ void StepInputs::set(const TensorView& place, std::span<const std::byte> bytes) 
   changed_ = true;
 }
 
+ConstTensorView StepInputs::host(const TensorView& place) const {
+  return {host_.data() + (static_cast<const std::byte*>(place.data) -
+                          static_cast<const std::byte*>(ConstTensorView(on_device_).data)),
+          place.shape, place.dtype};
+}
+
 void StepInputs::upload() {
   if (changed_) context_.upload(on_device_, host_);
   changed_ = false;

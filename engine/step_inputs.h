@@ -21,6 +21,8 @@ class StepInputs {
   TensorView add(const Shape& shape, DType dtype);
   /// Sets a place on the host. `bytes` has the place's size.
   void set(const TensorView& place, std::span<const std::byte> bytes);
+  /// What a place was set to, on the host.
+  ConstTensorView host(const TensorView& place) const;
   /// Queues one copy of everything to the device, unless nothing has changed. Not while the stream is
   /// captured.
   void upload();

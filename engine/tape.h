@@ -7,6 +7,7 @@
 
 #include "engine/parameters.h"
 #include "engine/tensor.h"
+#include "kernels/batch_norm/rank_group.h"
 
 namespace zeroth {
 
@@ -35,6 +36,10 @@ class Tape {
   Context& context() { return context_; }
   /// Training mode normalises by the batch's statistics and records; inference mode does neither.
   bool training() const { return mode_ == Mode::training; }
+  /// Ranks over whose parts of the batch batch norm takes its statistics; nullptr, as at first: this one
+  /// alone. The group outlives the tape.
+  void set_batch_norm_group(const RankGroup* group) { batch_norm_group_ = group; }
+  const RankGroup* batch_norm_group() const { return batch_norm_group_; }
 
   /// A leaf without gradient, such as a batch of pictures.
   Variable constant(Tensor value) { return {std::move(value), -1}; }
@@ -136,6 +141,7 @@ class Tape {
 
   Context& context_;
   Mode mode_;
+  const RankGroup* batch_norm_group_ = nullptr;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<Slot> slots_;
   std::unordered_map<const Parameter*, int> parameter_slots_;

@@ -2,16 +2,22 @@
 
 #include <fmt/format.h>
 
+#include <cstring>
+
 namespace zeroth {
 
 struct Tensor::Storage {
-  Storage(Allocator& from, std::size_t size) : allocator(from), bytes(size), data(from.allocate(size)) {}
-  ~Storage() { allocator.release(data); }
+  Storage(Allocator& from, std::size_t size) : allocator(&from), data(from.allocate(size)) {}
+  explicit Storage(std::unique_ptr<PinnedMemory> memory)
+      : pinned(std::move(memory)), data(pinned->bytes().data()) {}
+  ~Storage() {
+    if (allocator != nullptr) allocator->release(data);
+  }
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 
-  Allocator& allocator;
-  std::size_t bytes;
+  Allocator* allocator = nullptr;
+  std::unique_ptr<PinnedMemory> pinned;
   void* data;
 };
 
@@ -27,6 +33,20 @@ Tensor Tensor::zeros(Context& context, const Shape& shape, DType dtype) {
   Tensor tensor = empty(context, shape, dtype);
   context.memory().fill_zero(tensor.data(), tensor.bytes(), context.stream());
   return tensor;
+}
+
+Tensor Tensor::pinned(Context& context, const Shape& shape, DType dtype) {
+  Tensor tensor;
+  tensor.shape_ = shape;
+  tensor.dtype_ = dtype;
+  tensor.storage_ = std::make_shared<Storage>(
+      std::make_unique<PinnedMemory>(context.memory(), context.device().index, tensor.bytes()));
+  if (tensor.bytes() > 0) std::memset(tensor.data(), 0, tensor.bytes());
+  return tensor;
+}
+
+bool Tensor::is_pinned() const {
+  return storage_ != nullptr && storage_->pinned != nullptr;
 }
 
 Tensor Tensor::from_host_bytes(Context& context, const Shape& shape, DType dtype,
@@ -66,6 +86,11 @@ Tensor Tensor::range(std::int64_t begin, const Shape& shape) const {
 void Tensor::copy_to(const Context& context, std::span<std::byte> to) const {
   require(to.size() == bytes(), "a copy to the host needs a buffer of the tensor's size");
   if (to.empty()) return;
+  if (is_pinned()) {
+    context.synchronize();
+    std::memcpy(to.data(), data(), to.size());
+    return;
+  }
   context.memory().copy_to_host(to.data(), data(), to.size(), context.stream());
   context.synchronize();
 }
@@ -73,6 +98,11 @@ void Tensor::copy_to(const Context& context, std::span<std::byte> to) const {
 void Tensor::copy_from(const Context& context, std::span<const std::byte> from) const {
   require(from.size() == bytes(), "a copy from the host needs a buffer of the tensor's size");
   if (from.empty()) return;
+  if (is_pinned()) {
+    context.synchronize();
+    std::memcpy(data(), from.data(), from.size());
+    return;
+  }
   context.memory().copy_to_device(data(), from.data(), from.size(), context.stream());
   context.synchronize();
 }

@@ -17,6 +17,9 @@ class Tensor {
   /// Contents undefined.
   static Tensor empty(Context& context, const Shape& shape, DType dtype);
   static Tensor zeros(Context& context, const Shape& shape, DType dtype);
+  /// Zeros in host memory that the context's device copies from and to without a detour, which is for rows of
+  /// the cpu, and not for those of that device.
+  static Tensor pinned(Context& context, const Shape& shape, DType dtype);
   /// Copies `elements` to the device and waits for it.
   template <class T>
   static Tensor from_host(Context& context, const Shape& shape, std::span<const T> elements) {
@@ -26,6 +29,8 @@ class Tensor {
                                 std::span<const std::byte> bytes);
 
   bool defined() const { return storage_ != nullptr; }
+  /// Whether it was made by pinned().
+  bool is_pinned() const;
   const Shape& shape() const { return shape_; }
   DType dtype() const { return dtype_; }
   std::int64_t elements() const { return shape_.elements(); }

@@ -94,12 +94,14 @@ Trainer::Trainer(Context& context, Network& network, PictureSet train, const Tra
       optimizer_(context, network.store(), config.optimizer),
       steps_per_epoch_(0),
       repeated_(context, config.step_mode.value_or(default_step_mode(context.device().kind)),
-                config.communicator == nullptr ? "" : config.communicator->why_no_capture()) {
+                parallel_ == nullptr ? "" : parallel_->why_no_capture()) {
   if (config_.pictures_per_epoch == 0) config_.pictures_per_epoch = train_.size();
   if (config.batch_size > 0) steps_per_epoch_ = config_.pictures_per_epoch / (ranks() * config.batch_size);
   if (steps_per_epoch_ == 0)
     fail(ErrorKind::usage, fmt::format("a batch of {} pictures cannot be drawn from the {} of an epoch",
                                        ranks() * config.batch_size, config_.pictures_per_epoch));
+  require(parallel_ || !(offloads() || network.store().shares()),
+          "parameters that are shared or offloaded need a communicator");
   if (network.store().shares()) optimizer_.guard().judge_together(*config.communicator);
   order_on_device_ = Tensor::empty(context, {config_.pictures_per_epoch}, DType::i32);
   labels_ = Tensor::empty(context, {config.batch_size}, DType::i32);
@@ -141,6 +143,7 @@ void Trainer::queue_step() {
   if (parallel_) parallel_->begin_step();
   phase.emplace("forward");
   Tape tape(context_, Tape::Mode::training);
+  tape.set_batch_norm_group(config_.batch_norm_group);
   const Variable logits = network_.forward(tape, tape.constant(x));
   const Loss loss = softmax_cross_entropy(tape, logits, labels_, config_.label_smoothing, metrics_);
   phase.emplace("backward");
@@ -148,13 +151,16 @@ void Trainer::queue_step() {
   if (parallel_) parallel_->join_gradients();
   phase.emplace("update");
   optimizer_.queue_update();
-  if (parallel_) parallel_->share_values();
+  if (parallel_ && !offloads()) parallel_->share_values();
 }
 
 void Trainer::step() {
   const ProfileRange range("step");
   begin_step();
   repeated_.run([this] { queue_step(); });
+  if (!offloads()) return;
+  optimizer_.update_on_host();
+  parallel_->share_values();
 }
 
 Metrics Trainer::take_metrics() {

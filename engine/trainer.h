@@ -40,6 +40,8 @@ struct TrainerConfig {
   /// Ranks that train together, for which the network's parameters have been materialised: rank r of k takes
   /// entries r * batch_size on of the next k * batch_size of an epoch's order. Outlives the trainer.
   Communicator* communicator = nullptr;
+  /// Ranks whose pictures batch norm takes for one batch (batch_norm_ranks.h); null: each rank's for itself.
+  const RankGroup* batch_norm_group = nullptr;
 };
 
 /// Sums since they were last read.
@@ -137,6 +139,7 @@ class Trainer {
   };
   std::vector<FlatBuffer> flat_buffers() const;
   std::vector<NamedTensor> small_tensors() const;
+  bool offloads() const { return network_.store().residency().offload != Offload::nothing; }
   /// How many train together.
   int ranks() const { return config_.communicator == nullptr ? 1 : config_.communicator->size(); }
 

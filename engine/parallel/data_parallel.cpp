@@ -20,12 +20,32 @@ DataParallel::~DataParallel() {
 
 /// This rank's part of a chunk in a buffer laid out as the flat ones of a rank that shares.
 Tensor DataParallel::part_of(const Tensor& flat, const Chunk& chunk) const {
-  const int ranks = store_.residency().ranks;
+  const int ranks = store_.shares() ? store_.residency().ranks : 1;
   return flat.range(chunk.begin / ranks, {chunk.elements() / ranks});
 }
 
-Tensor DataParallel::own_values(const Chunk& chunk) const {
-  return part_of(chunk.working ? store_.flat_working_values() : store_.flat_values(), chunk);
+/// This rank's part of a chunk's values, on the device: brought there where it is offloaded.
+Tensor DataParallel::own_values(const Chunk& chunk) {
+  if (chunk.own_values.defined()) return chunk.own_values;
+  const Tensor own = part_of(chunk.working ? store_.flat_working_values() : store_.flat_values(), chunk);
+  if (!own.is_pinned()) return own;
+  const Tensor on_device = Tensor::empty(context_, own.shape(), own.dtype());
+  upload(own, on_device);
+  on_their_way_.push_back(on_device);
+  return on_device;
+}
+
+void DataParallel::upload(const Tensor& from, const Tensor& to) {
+  context_.memory().copy_to_device(TensorView(to).data, ConstTensorView(from).data, from.bytes(),
+                                   context_.stream());
+  bytes_to_device_ += static_cast<std::int64_t>(from.bytes());
+}
+
+std::string DataParallel::why_no_capture() const {
+  if (store_.residency().offload == Offload::all)
+    for (const Chunk& chunk : store_.chunks())
+      if (chunk.shares_values) return "--offload all copies from the host while a step runs";
+  return communicator_.why_no_capture();
 }
 
 Tensor DataParallel::value(Parameter& parameter) {
@@ -47,6 +67,7 @@ void DataParallel::gather_values(std::size_t index) {
 
 void DataParallel::wait_for_values() {
   communicator_.join(context_);
+  on_their_way_.clear();
   for (Progress& progress : progress_) progress.gathering = false;
 }
 
@@ -70,10 +91,19 @@ void DataParallel::release_values() {
 }
 
 void DataParallel::share_values() {
-  if (sharing() == Sharing::nothing) return;
-  for (Chunk& chunk : store_.chunks())
-    if (!chunk.shares_values) communicator_.all_gather(context_, own_values(chunk), chunk.values);
-  communicator_.join(context_);
+  for (Chunk& chunk : store_.chunks()) {
+    if (chunk.own_values.defined())  // all others are brought when they are needed
+      upload(part_of(chunk.working ? store_.flat_working_values() : store_.flat_values(), chunk),
+             chunk.own_values);
+    if (chunk.shares_values) continue;
+    if (store_.shares())
+      communicator_.all_gather(context_, own_values(chunk), chunk.values);
+    else if (store_.flat_values().is_pinned())
+      upload(part_of(chunk.working ? store_.flat_working_values() : store_.flat_values(), chunk),
+             chunk.values);
+    if (!on_their_way_.empty()) wait_for_values();  // so that one is there at a time
+  }
+  wait_for_values();
 }
 
 // ---- gradients
@@ -159,7 +189,13 @@ std::vector<T> DataParallel::gather(const Tensor& own) {
   std::vector<T> all(static_cast<std::size_t>(store_.elements()));
   for (const Chunk& chunk : store_.chunks()) {
     const Tensor whole = Tensor::empty(context_, {chunk.elements()}, own.dtype());
-    communicator_.all_gather(context_, part_of(own, chunk), whole);
+    Tensor part = part_of(own, chunk);
+    if (part.is_pinned()) {
+      const Tensor on_device = Tensor::empty(context_, part.shape(), part.dtype());
+      upload(part, on_device);
+      part = on_device;
+    }
+    communicator_.all_gather(context_, part, whole);
     communicator_.join(context_);
     whole.copy_to(context_,
                   std::as_writable_bytes(std::span(all).subspan(static_cast<std::size_t>(chunk.begin),

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "engine/parallel/communicator.h"
@@ -45,6 +46,10 @@ class DataParallel final : public ParameterHome {
   std::vector<T> gather(const Tensor& own);
 
   Communicator& communicator() { return communicator_; }
+  /// Bytes of values copied to the device from where they are offloaded.
+  std::int64_t bytes_to_device() const { return bytes_to_device_; }
+  /// Empty where the steps between begin_step() and join_gradients() can be captured; else why not.
+  std::string why_no_capture() const;
 
  private:
   /// How far a chunk has come in the step.
@@ -57,7 +62,8 @@ class DataParallel final : public ParameterHome {
   Sharing sharing() const { return store_.residency().sharing; }
   bool releases_gradients() const { return sharing() >= Sharing::gradients; }
   Tensor part_of(const Tensor& flat, const Chunk& chunk) const;
-  Tensor own_values(const Chunk& chunk) const;
+  Tensor own_values(const Chunk& chunk);
+  void upload(const Tensor& from, const Tensor& to);
   void gather_values(std::size_t index);
   void wait_for_values();
   void keep_around(std::size_t index);
@@ -72,6 +78,8 @@ class DataParallel final : public ParameterHome {
   std::vector<Progress> progress_;        // of each chunk
   std::optional<std::size_t> in_flight_;  // the chunk whose gradients are on their way, and released then
   bool backwards_ = false;
+  std::vector<Tensor> on_their_way_;  // own values that a collective reads
+  std::int64_t bytes_to_device_ = 0;
 };
 
 }  // namespace zeroth

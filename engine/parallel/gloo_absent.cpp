@@ -8,7 +8,7 @@ std::string why_no_gloo() {
   return "this build has no Gloo, which carries ranks on CPUs: install libgloo-dev and build again";
 }
 
-std::unique_ptr<Communicator> make_gloo_communicator(Rendezvous&) {
+std::unique_ptr<Communicator> make_gloo_communicator(Rendezvous&, const std::string&) {
   fail(ErrorKind::device, why_no_gloo());
 }
 

@@ -22,7 +22,8 @@ namespace {
 /// Gloo's ranks find each other by the rendezvous.
 class Store final : public gloo::rendezvous::Store {
  public:
-  explicit Store(Rendezvous& rendezvous) : rendezvous_(rendezvous) {}
+  Store(Rendezvous& rendezvous, const std::string& name)
+      : rendezvous_(rendezvous), prefix_("gloo/" + name + "/") {}
   void set(const std::string& key, const std::vector<char>& data) override {
     rendezvous_.set(named(key), {data.begin(), data.end()});
   }
@@ -36,13 +37,14 @@ class Store final : public gloo::rendezvous::Store {
   }
 
  private:
-  static std::string named(const std::string& key) { return "gloo/" + key; }
+  std::string named(const std::string& key) const { return prefix_ + key; }
   Rendezvous& rendezvous_;
+  const std::string prefix_;
 };
 
 class GlooCommunicator final : public Communicator {
  public:
-  explicit GlooCommunicator(Rendezvous& rendezvous);
+  GlooCommunicator(Rendezvous& rendezvous, const std::string& name);
   ~GlooCommunicator() override;
 
   int rank() const override { return rendezvous_.rank(); }
@@ -97,18 +99,19 @@ class GlooCommunicator final : public Communicator {
   std::thread thread_;
 };
 
-GlooCommunicator::GlooCommunicator(Rendezvous& rendezvous) : rendezvous_(rendezvous) {
+GlooCommunicator::GlooCommunicator(Rendezvous& rendezvous, const std::string& name)
+    : rendezvous_(rendezvous) {
   if (size() > 1) {
     gloo::transport::tcp::attr address(rendezvous.address_of(rank()).c_str());
-    if (const char* name = std::getenv("GLOO_SOCKET_IFNAME"); name != nullptr && *name != '\0') {
+    if (const char* wanted = std::getenv("GLOO_SOCKET_IFNAME"); wanted != nullptr && *wanted != '\0') {
       address = {};
-      address.iface = name;
+      address.iface = wanted;
     }
     try {
       context_ = std::make_shared<gloo::rendezvous::Context>(rank(), size());
       context_->setTimeout(rendezvous.limits().join);
       std::shared_ptr<gloo::transport::Device> device = gloo::transport::tcp::CreateDevice(address);
-      Store store(rendezvous);
+      Store store(rendezvous, name);
       context_->connectFullMesh(store, device);
       // How long a rank may be waited for is the rendezvous's to say.
       context_->setTimeout(std::chrono::hours(24 * 365));
@@ -311,8 +314,8 @@ std::string why_no_gloo() {
   return "";
 }
 
-std::unique_ptr<Communicator> make_gloo_communicator(Rendezvous& rendezvous) {
-  return std::make_unique<GlooCommunicator>(rendezvous);
+std::unique_ptr<Communicator> make_gloo_communicator(Rendezvous& rendezvous, const std::string& name) {
+  return std::make_unique<GlooCommunicator>(rendezvous, name);
 }
 
 }  // namespace zeroth

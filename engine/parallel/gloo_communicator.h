@@ -17,8 +17,10 @@ std::string why_no_gloo();
 /// that, beside what the caller computes meanwhile. GLOO_SOCKET_IFNAME names the network interface where the
 /// one that reaches rank 0 is the wrong one.
 ///
-/// Call on all ranks; each waits for the others. Throws Error(device) where there is no Gloo, Error(peer)
-/// where the ranks cannot reach one another. The rendezvous outlives it.
-std::unique_ptr<Communicator> make_gloo_communicator(Rendezvous& rendezvous);
+/// Several may stand beside one another, each with a name. Call on all ranks; each waits for the others.
+/// Throws Error(device) where there is no Gloo, Error(peer) where the ranks cannot reach one another. The
+/// rendezvous outlives it.
+std::unique_ptr<Communicator> make_gloo_communicator(Rendezvous& rendezvous,
+                                                     const std::string& name = "gradients");
 
 }  // namespace zeroth

@@ -8,7 +8,7 @@ std::string why_no_nccl() {
   return "this build has no NCCL, which carries ranks on GPUs: install CUDA and libnccl-dev, and build again";
 }
 
-std::unique_ptr<Communicator> make_nccl_communicator(Rendezvous&, Context&) {
+std::unique_ptr<Communicator> make_nccl_communicator(Rendezvous&, Context&, const std::string&) {
   fail(ErrorKind::device, why_no_nccl());
 }
 

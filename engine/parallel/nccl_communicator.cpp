@@ -53,7 +53,7 @@ ncclDataType_t type_of(DType dtype) {
 
 class NcclCommunicator final : public Communicator {
  public:
-  NcclCommunicator(Rendezvous& rendezvous, Context& context);
+  NcclCommunicator(Rendezvous& rendezvous, Context& context, const std::string& name);
   ~NcclCommunicator() override;
 
   int rank() const override { return rendezvous_.rank(); }
@@ -89,7 +89,7 @@ class NcclCommunicator final : public Communicator {
   std::thread thread_;
 };
 
-NcclCommunicator::NcclCommunicator(Rendezvous& rendezvous, Context& context)
+NcclCommunicator::NcclCommunicator(Rendezvous& rendezvous, Context& context, const std::string& name)
     : rendezvous_(rendezvous),
       stream_(context.memory(), context.device().index, OwnedStream::Kind::side),
       begin_(context.memory(), context.device().index),
@@ -99,9 +99,9 @@ NcclCommunicator::NcclCommunicator(Rendezvous& rendezvous, Context& context)
   const Clock::time_point late = Clock::now() + rendezvous.limits().join;
   if (rank() == 0) {
     settle(nccl().ncclGetUniqueId(&id), "ncclGetUniqueId", late);
-    rendezvous.set("nccl", std::string(id.internal, sizeof id.internal));
+    rendezvous.set("nccl/" + name, std::string(id.internal, sizeof id.internal));
   }
-  const std::string told = rendezvous.get("nccl", rendezvous.limits().join);
+  const std::string told = rendezvous.get("nccl/" + name, rendezvous.limits().join);
   if (told.size() != sizeof id.internal) fail(ErrorKind::peer, "rank 0 has told no identity of NCCL's");
   std::memcpy(id.internal, told.data(), sizeof id.internal);
   context.activate();
@@ -267,8 +267,9 @@ std::string why_no_nccl() {
   return "";
 }
 
-std::unique_ptr<Communicator> make_nccl_communicator(Rendezvous& rendezvous, Context& context) {
-  return std::make_unique<NcclCommunicator>(rendezvous, context);
+std::unique_ptr<Communicator> make_nccl_communicator(Rendezvous& rendezvous, Context& context,
+                                                     const std::string& name) {
+  return std::make_unique<NcclCommunicator>(rendezvous, context, name);
 }
 
 }  // namespace zeroth

@@ -18,8 +18,10 @@ std::string why_no_nccl();
 /// fails, the communicator is aborted, so that no kernel waits for it. NCCL's own variables (NCCL_MAX_CTAS,
 /// NCCL_SOCKET_IFNAME) are its user's.
 ///
-/// Call on all ranks; each waits for the others. Throws Error(device) where there is no NCCL, Error(peer)
-/// where the ranks cannot reach one another. The rendezvous outlives it.
-std::unique_ptr<Communicator> make_nccl_communicator(Rendezvous& rendezvous, Context& context);
+/// Several may stand beside one another, each with a name. Call on all ranks; each waits for the others.
+/// Throws Error(device) where there is no NCCL, Error(peer) where the ranks cannot reach one another. The
+/// rendezvous outlives it.
+std::unique_ptr<Communicator> make_nccl_communicator(Rendezvous& rendezvous, Context& context,
+                                                     const std::string& name = "gradients");
 
 }  // namespace zeroth

@@ -143,9 +143,7 @@ class Replicas::Rank final : public Communicator {
     }
   }
   Traffic traffic() const override { return traffic_; }
-  std::string why_no_capture() const override {
-    return size() == 1 ? "" : "replicas in one process meet on the host";
-  }
+  std::string why_no_capture() const override { return "replicas in one process meet on the host"; }
 
  private:
   void count(std::int64_t bytes) {

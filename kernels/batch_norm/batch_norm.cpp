@@ -8,7 +8,8 @@
 namespace zeroth {
 
 std::string BatchNormParams::to_string() const {
-  return fmt::format("{}x{} {}", rows, channels, name_of(dtype));
+  const std::string group_text = group == nullptr ? "" : fmt::format(" over {} ranks", group->size());
+  return fmt::format("{}x{} {}{}", rows, channels, name_of(dtype), group_text);
 }
 
 std::span<const BatchNormRow> batch_norm_rows() {

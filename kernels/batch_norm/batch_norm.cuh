@@ -142,37 +142,6 @@ __global__ void __launch_bounds__(kChannelThreads)
   for (int e = 0; e < kPack; ++e) to[e] = mine.mean[e], to[layout.channels + e] = mine.m2[e];
 }
 
-/// Second stage, in f64: the mean of all pieces first, then the deviations from it.
-static __global__ void __launch_bounds__(kChannelThreads)
-    finish_moments_kernel(const float* pieces, ChannelLayout layout, double eps, double momentum, float* mean,
-                          float* inverse_std, float* running_mean, float* running_var) {
-  ZEROTH_SHARED(double, slots, [kChannelThreads]);
-  const int lane = static_cast<int>(threadIdx.x) / kFinishChannels;
-  const std::int64_t c = std::int64_t{blockIdx.x} * kFinishChannels + threadIdx.x % kFinishChannels;
-  const bool inside = c < layout.channels;
-  const auto rows = static_cast<double>(layout.rows);
-  double sum = 0.0;
-  for (std::int64_t p = lane; inside && p < layout.pieces; p += kFinishLanes)
-    sum +=
-        static_cast<double>(piece_rows(layout, p)) * static_cast<double>(pieces[2 * p * layout.channels + c]);
-  const double average = sum_over_lanes(sum, slots) / rows;
-  double m2 = 0.0;
-  for (std::int64_t p = lane; inside && p < layout.pieces; p += kFinishLanes) {
-    const double delta = static_cast<double>(pieces[2 * p * layout.channels + c]) - average;
-    m2 += static_cast<double>(pieces[(2 * p + 1) * layout.channels + c]) +
-          static_cast<double>(piece_rows(layout, p)) * delta * delta;
-  }
-  m2 = sum_over_lanes(m2, slots);
-  if (lane != 0 || !inside) return;
-  mean[c] = static_cast<float>(average);
-  inverse_std[c] = static_cast<float>(1.0 / sqrt(m2 / rows + eps));
-  const auto run = [&](float& running, double value) {
-    running = static_cast<float>((1.0 - momentum) * static_cast<double>(running) + momentum * value);
-  };
-  run(running_mean[c], average);
-  run(running_var[c], m2 / (rows - 1.0));
-}
-
 /// Finishes (x - mean) * scale + beta. With kFromVariance, `spread` holds variances, else 1 / deviations.
 template <class T, int kPack, bool kFromVariance, class Finish>
 __global__ void __launch_bounds__(kChannelThreads)
@@ -296,52 +265,6 @@ __global__ void __launch_bounds__(kChannelThreads, 2)
 /// dx = g_scale * g - shift - (x - mean) * x_scale: coefficients[0..2][C] of a channel, in this order.
 inline constexpr int kGradientCoefficients = 3;
 
-/// What a second stage of the gradient writes. The gradient behind the normalisation is alpha * g, or g where
-/// alpha is null. dgamma and dbeta may be null: not wanted. alpha_terms (C), which may be null, get each
-/// channel's share of dalpha = sum of g * (x_hat * gamma + beta).
-struct GradientResults {
-  const float* alpha;
-  float *dgamma, *dbeta;
-  bool accumulate;
-  float* coefficients;
-  double* alpha_terms;
-};
-
-/// Second stage, in f64.
-static __global__ void __launch_bounds__(kChannelThreads)
-    finish_gradients_kernel(const float* pieces, ChannelLayout layout, ChannelConstants constants,
-                            GradientResults results) {
-  ZEROTH_SHARED(double, slots, [kChannelThreads]);
-  const int lane = static_cast<int>(threadIdx.x) / kFinishChannels;
-  const std::int64_t c = std::int64_t{blockIdx.x} * kFinishChannels + threadIdx.x % kFinishChannels;
-  const bool inside = c < layout.channels;
-  double sum = 0.0, sum_x_hat = 0.0;
-  for (std::int64_t p = lane; inside && p < layout.pieces; p += kFinishLanes) {
-    sum += static_cast<double>(pieces[2 * p * layout.channels + c]);
-    sum_x_hat += static_cast<double>(pieces[(2 * p + 1) * layout.channels + c]);
-  }
-  sum = sum_over_lanes(sum, slots);
-  sum_x_hat = sum_over_lanes(sum_x_hat, slots);
-  if (lane != 0 || !inside) return;
-  const auto gamma = static_cast<double>(constants.gamma[c]),
-             deviation = static_cast<double>(constants.inverse_std[c]);
-  const double factor = results.alpha == nullptr ? 1.0 : static_cast<double>(*results.alpha);
-  if (results.dgamma != nullptr) {
-    float &dgamma = results.dgamma[c], &dbeta = results.dbeta[c];
-    const bool accumulate = results.accumulate;
-    dgamma = static_cast<float>((accumulate ? static_cast<double>(dgamma) : 0.0) + factor * sum_x_hat);
-    dbeta = static_cast<float>((accumulate ? static_cast<double>(dbeta) : 0.0) + factor * sum);
-  }
-  if (results.alpha_terms != nullptr)
-    results.alpha_terms[c] = gamma * sum_x_hat + static_cast<double>(constants.beta[c]) * sum;
-  const auto rows = static_cast<double>(layout.rows);
-  const double scale = factor * gamma * deviation;
-  float* coefficients = results.coefficients;
-  coefficients[c] = static_cast<float>(scale);
-  coefficients[layout.channels + c] = static_cast<float>(scale * sum / rows);
-  coefficients[2 * layout.channels + c] = static_cast<float>(scale * deviation * sum_x_hat / rows);
-}
-
 /// Where the pass behind finish_gradients_kernel adds its channels' shares of dalpha (=|+=). Null: not
 /// wanted.
 struct AlphaGradient {
@@ -433,10 +356,6 @@ ChannelLayout sums_layout(std::int64_t rows, std::int64_t channels) {
 template <int kPack>
 ChannelLayout pass_layout(std::int64_t rows, std::int64_t channels) {
   return channel_layout(rows, channels, kPack, kMaxPassPieces);
-}
-
-inline dim3 finish_grid(std::int64_t channels) {
-  return dim3(static_cast<unsigned>((channels + kFinishChannels - 1) / kFinishChannels));
 }
 
 }  // namespace zeroth::ZEROTH_NATIVE

@@ -2,6 +2,7 @@
 
 #include <span>
 
+#include "kernels/batch_norm/rank_group.h"
 #include "kernels/core/operation_table.h"
 
 namespace zeroth {
@@ -16,10 +17,17 @@ namespace zeroth {
 /// (C) in the statistics dtype (f32, or f64 for f64). The variance is a sum of squared deviations, never
 /// mean(x^2) - mean(x)^2 in f32. Training with one value a channel is refused: its variance says nothing. y
 /// may alias x in inference only.
+///
+/// In training with a group, all of the above and the gradient's sums go over the rows of all its ranks, but
+/// dgamma and dbeta (and dalpha of what is fused): they are this rank's share, as all gradients of parameters
+/// are.
 struct BatchNormParams {
-  std::int64_t rows, channels;
+  std::int64_t rows, channels;  ///< rows of this rank
   double eps = 1e-5, momentum = 0.1;
   DType dtype = DType::f32;
+  const RankGroup* group = nullptr;  ///< outlives the call
+
+  std::int64_t rows_of_all_ranks() const { return group == nullptr ? rows : rows * group->size(); }
   std::string to_string() const;
 };
 

@@ -13,11 +13,11 @@ void check_batch_norm(const char* operation, const BatchNormParams& params) {
 }
 
 void check_enough_rows(const char* operation, const BatchNormParams& params) {
-  if (params.rows < 2)
+  if (params.rows_of_all_ranks() < 2)
     fail(ErrorKind::usage,
          fmt::format("{}: training needs at least two values a channel, this batch has {}: train with a "
                      "larger batch",
-                     operation, params.rows));
+                     operation, params.rows_of_all_ranks()));
 }
 
 void check_rows(const char* operation, const char* operand, ConstTensorView view,

@@ -36,14 +36,15 @@ void normalise(const BatchNormParams& params, const T* x, const float* mean, con
   });
 }
 
-void forward_training(Context&, const BatchNormParams& params, ConstTensorView x, ConstTensorView gamma,
-                      ConstTensorView beta, TensorView running_mean, TensorView running_var, TensorView y,
-                      TensorView mean, TensorView inverse_std, Workspace workspace) {
+void forward_training(Context& context, const BatchNormParams& params, ConstTensorView x,
+                      ConstTensorView gamma, ConstTensorView beta, TensorView running_mean,
+                      TensorView running_var, TensorView y, TensorView mean, TensorView inverse_std,
+                      Workspace workspace) {
   auto* moments = static_cast<float*>(workspace.data);
   dispatch_storage(params.dtype, [&]<class T>(TypeTag<T>) {
     piece_moments(params, x.as<T>(), moments);
     const std::vector<float> scale =
-        finish_moments(params, moments, gamma.as<float>(), mean.as<float>(), inverse_std.as<float>(),
+        finish_moments(context, params, moments, gamma.as<float>(), mean.as<float>(), inverse_std.as<float>(),
                        running_mean.as<float>(), running_var.as<float>());
     normalise(params, x.as<T>(), mean.as<float>(), scale.data(), beta.as<float>(), y.as<T>());
   });
@@ -113,7 +114,7 @@ void write_dx(const BatchNormParams& params, const T* dy, const T* x, const floa
   });
 }
 
-void backward(Context&, const BatchNormParams& params, ConstTensorView dy, ConstTensorView x,
+void backward(Context& context, const BatchNormParams& params, ConstTensorView dy, ConstTensorView x,
               ConstTensorView gamma, ConstTensorView mean_view, ConstTensorView inverse_std_view,
               TensorView dx, GradMode dx_mode, TensorView dgamma, TensorView dbeta, GradMode parameter_mode,
               Workspace workspace) {
@@ -121,12 +122,14 @@ void backward(Context&, const BatchNormParams& params, ConstTensorView dy, Const
   const float *mean = mean_view.as<float>(), *inverse_std = inverse_std_view.as<float>();
   dispatch_storage(params.dtype, [&]<class T>(TypeTag<T>) {
     piece_gradients(params, dy.as<T>(), x.as<T>(), mean, inverse_std, pieces);
-    const GradientSums sums(params, pieces);
+    const GradientSums sums(params, cpu::pieces(params), pieces);
     write_parameter_gradients(sums, 1.0, parameter_mode, dgamma.as<float>(), dbeta.as<float>());
-    const Coefficients coefficients(params, sums, gamma.as<float>(), inverse_std, 1.0);
+    if (dx_mode == GradMode::skip) return;
+    const Coefficients coefficients(params, sums.of_all_ranks(context, params), gamma.as<float>(),
+                                    inverse_std, 1.0);
     if (dx_mode == GradMode::accumulate)
       write_dx<T, true>(params, dy.as<T>(), x.as<T>(), mean, coefficients, dx.as<T>());
-    else if (dx_mode == GradMode::overwrite)
+    else
       write_dx<T, false>(params, dy.as<T>(), x.as<T>(), mean, coefficients, dx.as<T>());
   });
 }

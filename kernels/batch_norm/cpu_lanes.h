@@ -92,55 +92,64 @@ void piece_moments(const BatchNormParams& params, const T* x, float* moments) {
   });
 }
 
-/// Values of all channels, in f64.
+/// Two values of each channel, in f64: (2, C).
 using Channels = std::vector<double>;
 
-/// The mean and the sum of squared deviations of all rows from those of the pieces: first the mean, then the
-/// pieces' deviations from it.
-struct Moments {
-  Channels mean, m2;
-
-  Moments(const BatchNormParams& params, const float* moments)
-      : mean(static_cast<std::size_t>(params.channels)), m2(mean.size()) {
-    const std::int64_t step = rows_in_piece(params);
-    const std::size_t channels = mean.size();
-    const auto rows_of = [&](std::int64_t piece) {
-      return static_cast<double>(std::min(step, params.rows - piece * step));
-    };
-    for (std::int64_t piece = 0; piece < pieces(params); ++piece) {
-      const float* means = moments + piece * 2 * params.channels;
-      const double rows = rows_of(piece);
-      for (std::size_t c = 0; c < channels; ++c) mean[c] += rows * means[c];
-    }
-    for (double& value : mean) value /= static_cast<double>(params.rows);
-    for (std::int64_t piece = 0; piece < pieces(params); ++piece) {
-      const float *means = moments + piece * 2 * params.channels, *m2s = means + params.channels;
-      const double rows = rows_of(piece);
-      for (std::size_t c = 0; c < channels; ++c) {
-        const double delta = means[c] - mean[c];
-        m2[c] += m2s[c] + rows * delta * delta;
-      }
+/// The mean and the sum of squared deviations of all rows of `sets` sets of rows, such as pieces or ranks,
+/// from those of each, (sets, 2, C): first the mean, then the deviations from it. rows_of(i) is the size of
+/// set i.
+template <class T, class RowsOf>
+Channels join_moments(const BatchNormParams& params, std::int64_t sets, const T* moments, RowsOf&& rows_of) {
+  const auto channels = static_cast<std::size_t>(params.channels);
+  Channels joined(2 * channels);
+  double *mean = joined.data(), *m2 = mean + channels, count = 0.0;
+  for (std::int64_t set = 0; set < sets; ++set) {
+    const T* means = moments + set * 2 * params.channels;
+    const auto rows = static_cast<double>(rows_of(set));
+    for (std::size_t c = 0; c < channels; ++c) mean[c] += rows * static_cast<double>(means[c]);
+    count += rows;
+  }
+  for (std::size_t c = 0; c < channels; ++c) mean[c] /= count;
+  for (std::int64_t set = 0; set < sets; ++set) {
+    const T *means = moments + set * 2 * params.channels, *m2s = means + params.channels;
+    const auto rows = static_cast<double>(rows_of(set));
+    for (std::size_t c = 0; c < channels; ++c) {
+      const double delta = static_cast<double>(means[c]) - mean[c];
+      m2[c] += static_cast<double>(m2s[c]) + rows * delta * delta;
     }
   }
-};
+  return joined;
+}
+
+/// The mean and the sum of squared deviations over the rows of all ranks, from those of this rank's pieces.
+inline Channels moments_of_all_ranks(Context& context, const BatchNormParams& params,
+                                     const float* pieces_of_rank) {
+  const std::int64_t step = rows_in_piece(params);
+  Channels own = join_moments(params, pieces(params), pieces_of_rank,
+                              [&](std::int64_t piece) { return std::min(step, params.rows - piece * step); });
+  if (params.group == nullptr) return own;
+  const Channels all = gather_on_host(context, params.group, std::move(own));
+  return join_moments(params, params.group->size(), all.data(), [&](std::int64_t) { return params.rows; });
+}
 
 /// Writes mean and inverse_std and moves the running moments, all (C); returns inverse_std * gamma.
-inline std::vector<float> finish_moments(const BatchNormParams& params, const float* moments,
-                                         const float* gamma, float* mean, float* inverse_std,
-                                         float* running_mean, float* running_var) {
-  const auto count = static_cast<double>(params.rows);
-  const Moments all(params, moments);
-  std::vector<float> scale(all.mean.size());
+inline std::vector<float> finish_moments(Context& context, const BatchNormParams& params,
+                                         const float* moments, const float* gamma, float* mean,
+                                         float* inverse_std, float* running_mean, float* running_var) {
+  const auto count = static_cast<double>(params.rows_of_all_ranks());
+  const Channels all = moments_of_all_ranks(context, params, moments);
+  std::vector<float> scale(static_cast<std::size_t>(params.channels));
+  const double *means = all.data(), *m2s = means + scale.size();
   for (std::size_t c = 0; c < scale.size(); ++c) {
-    const double deviation_inverse = 1.0 / std::sqrt(all.m2[c] / count + params.eps);
-    mean[c] = static_cast<float>(all.mean[c]);
+    const double deviation_inverse = 1.0 / std::sqrt(m2s[c] / count + params.eps);
+    mean[c] = static_cast<float>(means[c]);
     inverse_std[c] = static_cast<float>(deviation_inverse);
     scale[c] = static_cast<float>(deviation_inverse * gamma[c]);
     const auto run = [&](float& running, double value) {
       running = static_cast<float>((1.0 - params.momentum) * running + params.momentum * value);
     };
-    run(running_mean[c], all.mean[c]);
-    run(running_var[c], all.m2[c] / (count - 1.0));
+    run(running_mean[c], means[c]);
+    run(running_var[c], m2s[c] / (count - 1.0));
   }
   return scale;
 }
@@ -154,17 +163,26 @@ inline std::vector<float> inference_scale(const BatchNormParams& params, const f
   return scale;
 }
 
-/// Sums over all rows, from those of the pieces: of the gradient g behind the normalisation, and of g *
-/// x_hat.
+/// Sums of the gradient g behind the normalisation, (C), and of g * x_hat, (C): over the rows of sets of
+/// rows, such as pieces or ranks, from those of each, (sets, 2, C).
 struct GradientSums {
-  Channels sum, sum_x_hat;
+  Channels values;
 
-  GradientSums(const BatchNormParams& params, const float* sums)
-      : sum(static_cast<std::size_t>(params.channels)), sum_x_hat(sum.size()) {
-    for (std::int64_t piece = 0; piece < pieces(params); ++piece) {
-      const float *first = sums + piece * 2 * params.channels, *second = first + params.channels;
-      for (std::size_t c = 0; c < sum.size(); ++c) sum[c] += first[c], sum_x_hat[c] += second[c];
-    }
+  template <class T>
+  GradientSums(const BatchNormParams& params, std::int64_t sets, const T* sums)
+      : values(static_cast<std::size_t>(2 * params.channels)) {
+    for (std::int64_t set = 0; set < sets; ++set)
+      for (std::size_t i = 0; i < values.size(); ++i)
+        values[i] += static_cast<double>(sums[static_cast<std::size_t>(set) * values.size() + i]);
+  }
+  std::size_t channels() const { return values.size() / 2; }
+  double sum(std::size_t c) const { return values[c]; }
+  double sum_x_hat(std::size_t c) const { return values[channels() + c]; }
+
+  /// Over the rows of all ranks.
+  GradientSums of_all_ranks(Context& context, const BatchNormParams& params) const {
+    if (params.group == nullptr) return *this;
+    return {params, params.group->size(), gather_on_host(context, params.group, values).data()};
   }
 };
 
@@ -172,15 +190,16 @@ struct GradientSums {
 struct Coefficients {
   std::vector<float> a, b, k;
 
+  /// `sums` are those of all ranks.
   Coefficients(const BatchNormParams& params, const GradientSums& sums, const float* gamma,
                const float* inverse_std, double factor)
-      : a(sums.sum.size()), b(a.size()), k(a.size()) {
-    const auto count = static_cast<double>(params.rows);
+      : a(sums.channels()), b(a.size()), k(a.size()) {
+    const auto count = static_cast<double>(params.rows_of_all_ranks());
     for (std::size_t c = 0; c < a.size(); ++c) {
       const double scale = factor * gamma[c] * inverse_std[c];
       a[c] = static_cast<float>(scale);
-      b[c] = static_cast<float>(scale * sums.sum[c] / count);
-      k[c] = static_cast<float>(scale * inverse_std[c] * sums.sum_x_hat[c] / count);
+      b[c] = static_cast<float>(scale * sums.sum(c) / count);
+      k[c] = static_cast<float>(scale * inverse_std[c] * sums.sum_x_hat(c) / count);
     }
   }
 };
@@ -189,11 +208,11 @@ struct Coefficients {
 inline void write_parameter_gradients(const GradientSums& sums, double factor, GradMode mode, float* dgamma,
                                       float* dbeta) {
   if (mode == GradMode::skip) return;
-  for (std::size_t c = 0; c < sums.sum.size(); ++c) {
+  for (std::size_t c = 0; c < sums.channels(); ++c) {
     const double before_gamma = mode == GradMode::accumulate ? dgamma[c] : 0.0,
                  before_beta = mode == GradMode::accumulate ? dbeta[c] : 0.0;
-    dgamma[c] = static_cast<float>(before_gamma + factor * sums.sum_x_hat[c]);
-    dbeta[c] = static_cast<float>(before_beta + factor * sums.sum[c]);
+    dgamma[c] = static_cast<float>(before_gamma + factor * sums.sum_x_hat(c));
+    dbeta[c] = static_cast<float>(before_beta + factor * sums.sum(c));
   }
 }
 

@@ -165,7 +165,7 @@ std::size_t channel_bytes(const BatchNormParams& params) {
 
 /// cuDNN's kernels read and write packs of 16 bytes along the channels.
 bool supports(const BatchNormParams& params) {
-  return params.rows > 0 &&
+  return params.rows > 0 && params.group == nullptr &&
          (params.dtype == DType::f32 || params.dtype == DType::bf16 || params.dtype == DType::f16) &&
          static_cast<std::size_t>(params.channels) * size_of(params.dtype) % 16 == 0;
 }

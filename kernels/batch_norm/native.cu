@@ -12,6 +12,7 @@
 
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/batch_norm/plain_gradient.cuh"
+#include "kernels/batch_norm/second_stage.cuh"
 
 namespace zeroth::ZEROTH_NATIVE {
 
@@ -42,27 +43,29 @@ bool supports(const BatchNormParams& params) {
   return params.dtype == DType::f32 || params.dtype == DType::bf16 || params.dtype == DType::f16;
 }
 
-/// Two sums of each channel of each piece, then the coefficients of dx.
+/// What ranks exchange, two sums of each channel of each piece, then the coefficients of dx.
 std::size_t workspace(Context&, const BatchNormParams& params) {
   std::int64_t pieces = 0;
   with_pack(params.dtype, params.channels,
             [&]<class T, int kPack>() { pieces = sums_layout<kPack>(params.rows, params.channels).pieces; });
-  return static_cast<std::size_t>((2 * pieces + kGradientCoefficients) * params.channels) * sizeof(float);
+  return exchange_bytes(params) +
+         static_cast<std::size_t>((2 * pieces + kGradientCoefficients) * params.channels) * sizeof(float);
 }
 
 void forward_training(Context& context, const BatchNormParams& params, ConstTensorView x,
                       ConstTensorView gamma, ConstTensorView beta, TensorView running_mean,
                       TensorView running_var, TensorView y, TensorView mean, TensorView inverse_std,
                       Workspace scratch) {
-  auto* pieces = static_cast<float*>(scratch.data);
+  auto* exchanged = static_cast<double*>(scratch.data);
+  auto* pieces = reinterpret_cast<float*>(static_cast<std::byte*>(scratch.data) + exchange_bytes(params));
   with_pack(params.dtype, params.channels, [&]<class T, int kPack>() {
     const ChannelLayout sums = sums_layout<kPack>(params.rows, params.channels),
                         pass = pass_layout<kPack>(params.rows, params.channels);
     launch(piece_moments_kernel<T, kPack>, sums.grid(), dim3(kChannelThreads), 0, context.stream(), x.as<T>(),
            sums, pieces);
-    launch(finish_moments_kernel, finish_grid(params.channels), dim3(kChannelThreads), 0, context.stream(),
-           pieces, sums, params.eps, params.momentum, mean.as<float>(), inverse_std.as<float>(),
-           running_mean.as<float>(), running_var.as<float>());
+    finish_moments(context, params, {pieces, sums}, exchanged,
+                   {params.eps, params.momentum, mean.as<float>(), inverse_std.as<float>(),
+                    running_mean.as<float>(), running_var.as<float>()});
     launch(normalise_kernel<T, kPack, false, StorePlain<T>>, pass.grid(), dim3(kChannelThreads), 0,
            context.stream(), x.as<T>(), pass, gamma.as<float>(), beta.as<float>(), mean.as<float>(),
            inverse_std.as<float>(), 0.0f, StorePlain<T>{y.as<T>()});
@@ -85,7 +88,8 @@ void backward(Context& context, const BatchNormParams& params, ConstTensorView d
               ConstTensorView gamma, ConstTensorView mean, ConstTensorView inverse_std, TensorView dx,
               GradMode dx_mode, TensorView dgamma, TensorView dbeta, GradMode parameter_mode,
               Workspace scratch) {
-  auto* pieces = static_cast<float*>(scratch.data);
+  auto* exchanged = static_cast<double*>(scratch.data);
+  auto* pieces = reinterpret_cast<float*>(static_cast<std::byte*>(scratch.data) + exchange_bytes(params));
   const bool parameters = parameter_mode != GradMode::skip;
   with_pack(params.dtype, params.channels, [&]<class T, int kPack>() {
     const ChannelLayout sums = sums_layout<kPack>(params.rows, params.channels),
@@ -95,11 +99,10 @@ void backward(Context& context, const BatchNormParams& params, ConstTensorView d
     const PlainGradient<T> incoming{dy.as<T>()};
     launch(piece_gradients_kernel<T, kPack, PlainGradient<T>>, sums.grid(), dim3(kChannelThreads), 0,
            context.stream(), incoming, x.as<T>(), sums, constants, pieces);
-    launch(finish_gradients_kernel, finish_grid(params.channels), dim3(kChannelThreads), 0, context.stream(),
-           pieces, sums, constants,
-           GradientResults{nullptr, parameters ? dgamma.as<float>() : nullptr,
-                           parameters ? dbeta.as<float>() : nullptr, parameter_mode == GradMode::accumulate,
-                           coefficients, nullptr});
+    finish_gradients(context, params, {pieces, sums}, exchanged, constants,
+                     GradientResults{nullptr, parameters ? dgamma.as<float>() : nullptr,
+                                     parameters ? dbeta.as<float>() : nullptr,
+                                     parameter_mode == GradMode::accumulate, coefficients, nullptr});
     if (dx_mode == GradMode::skip) return;
     const auto kernel = dx_mode == GradMode::accumulate
                             ? input_gradient_kernel<T, kPack, true, PlainGradient<T>>

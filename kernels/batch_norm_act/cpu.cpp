@@ -81,14 +81,14 @@ void write_y(const BatchNormActParams& params, const Operands& o, const float* m
   });
 }
 
-void forward_training(Context&, const BatchNormActParams& params, const BatchNormActTraining& o,
+void forward_training(Context& context, const BatchNormActParams& params, const BatchNormActTraining& o,
                       Workspace workspace) {
   auto* moments = static_cast<float*>(workspace.data);
   dispatch_storage(params.dtype, [&]<class T>(TypeTag<T>) {
     piece_moments(params, o.x.as<T>(), moments);
     const std::vector<float> scale =
-        finish_moments(params, moments, o.gamma.as<float>(), o.mean.as<float>(), o.inverse_std.as<float>(),
-                       o.running_mean.as<float>(), o.running_var.as<float>());
+        finish_moments(context, params, moments, o.gamma.as<float>(), o.mean.as<float>(),
+                       o.inverse_std.as<float>(), o.running_mean.as<float>(), o.running_var.as<float>());
     with_epilogue(params.epilogue, [&]<Epilogue kEpilogue>() {
       write_y<kEpilogue, T>(params, o, o.mean.as<float>(), scale.data());
     });
@@ -212,23 +212,24 @@ void write_dx(const BatchNormActParams& params, const BatchNormActGradients& o, 
 /// dalpha (=|+=) the sum of g * z, from the sums of each channel.
 void write_dalpha(const GradientSums& sums, const BatchNormActGradients& o) {
   double total = o.dalpha_mode == GradMode::accumulate ? *o.dalpha.as<float>() : 0.0;
-  for (std::size_t c = 0; c < sums.sum.size(); ++c)
-    total += o.gamma.as<float>()[c] * sums.sum_x_hat[c] + o.beta.as<float>()[c] * sums.sum[c];
+  for (std::size_t c = 0; c < sums.channels(); ++c)
+    total += o.gamma.as<float>()[c] * sums.sum_x_hat(c) + o.beta.as<float>()[c] * sums.sum(c);
   *o.dalpha.as<float>() = static_cast<float>(total);
 }
 
-void backward(Context&, const BatchNormActParams& params, const BatchNormActGradients& o,
+void backward(Context& context, const BatchNormActParams& params, const BatchNormActGradients& o,
               Workspace workspace) {
   auto* pieces = static_cast<float*>(workspace.data);
   const double alpha = has_alpha(params.epilogue) ? *o.alpha.as<float>() : 1.0;
   dispatch_storage(params.dtype, [&]<class T>(TypeTag<T>) {
     with_epilogue(params.epilogue, [&]<Epilogue kEpilogue>() {
       sum_gradients<kEpilogue, T>(params, o, pieces);
-      const GradientSums sums(params, pieces);
+      const GradientSums sums(params, cpu::pieces(params), pieces);
       write_parameter_gradients(sums, alpha, o.parameter_mode, o.dgamma.as<float>(), o.dbeta.as<float>());
       if (has_alpha(kEpilogue) && o.dalpha_mode != GradMode::skip) write_dalpha(sums, o);
       if (o.dx_mode == GradMode::skip) return;
-      const Coefficients coefficients(params, sums, o.gamma.as<float>(), o.inverse_std.as<float>(), alpha);
+      const Coefficients coefficients(params, sums.of_all_ranks(context, params), o.gamma.as<float>(),
+                                      o.inverse_std.as<float>(), alpha);
       if (masked_by_y(kEpilogue) && o.dshortcut_mode == GradMode::overwrite)
         write_dx<kEpilogue, true, T>(params, o, coefficients);
       else

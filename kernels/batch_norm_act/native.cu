@@ -13,6 +13,7 @@
 // kernels are in kernels/batch_norm/batch_norm.cuh.
 
 #include "kernels/batch_norm/plain_gradient.cuh"
+#include "kernels/batch_norm/second_stage.cuh"
 #include "kernels/batch_norm_act/batch_norm_act.h"
 
 namespace zeroth::ZEROTH_NATIVE {
@@ -154,13 +155,15 @@ bool supports(const BatchNormActParams& params) {
   return params.dtype == DType::f32 || params.dtype == DType::bf16 || params.dtype == DType::f16;
 }
 
-/// Each channel's share of dalpha, the two sums of each channel of each piece, the coefficients of dx.
+/// Each channel's share of dalpha, what ranks exchange, the two sums of each channel of each piece, the
+/// coefficients of dx.
 std::size_t workspace(Context&, const BatchNormActParams& params) {
   std::int64_t pieces = 0;
   with_pack(params.dtype, params.channels,
             [&]<class T, int kPack>() { pieces = sums_layout<kPack>(params.rows, params.channels).pieces; });
   return static_cast<std::size_t>(params.channels) *
-         (sizeof(double) + static_cast<std::size_t>(2 * pieces + kGradientCoefficients) * sizeof(float));
+             (sizeof(double) + static_cast<std::size_t>(2 * pieces + kGradientCoefficients) * sizeof(float)) +
+         exchange_bytes(params);
 }
 
 /// Calls fn with the functor that finishes this epilogue.
@@ -179,15 +182,16 @@ void with_finish(const BatchNormActParams& params, const Operands& o, Fn&& fn) {
 
 void forward_training(Context& context, const BatchNormActParams& params, const BatchNormActTraining& o,
                       Workspace scratch) {
-  auto* pieces = static_cast<float*>(scratch.data);
+  auto* exchanged = static_cast<double*>(scratch.data);
+  auto* pieces = reinterpret_cast<float*>(static_cast<std::byte*>(scratch.data) + exchange_bytes(params));
   with_pack(params.dtype, params.channels, [&]<class T, int kPack>() {
     const ChannelLayout sums = sums_layout<kPack>(params.rows, params.channels),
                         pass = pass_layout<kPack>(params.rows, params.channels);
     launch(piece_moments_kernel<T, kPack>, sums.grid(), dim3(kChannelThreads), 0, context.stream(),
            o.x.as<T>(), sums, pieces);
-    launch(finish_moments_kernel, finish_grid(params.channels), dim3(kChannelThreads), 0, context.stream(),
-           pieces, sums, params.eps, params.momentum, o.mean.as<float>(), o.inverse_std.as<float>(),
-           o.running_mean.as<float>(), o.running_var.as<float>());
+    finish_moments(context, params, {pieces, sums}, exchanged,
+                   {params.eps, params.momentum, o.mean.as<float>(), o.inverse_std.as<float>(),
+                    o.running_mean.as<float>(), o.running_var.as<float>()});
     with_finish<T>(params, o, [&]<class Finish>(const Finish& finish) {
       launch(normalise_kernel<T, kPack, false, Finish>, pass.grid(), dim3(kChannelThreads), 0,
              context.stream(), o.x.as<T>(), pass, o.gamma.as<float>(), o.beta.as<float>(), o.mean.as<float>(),
@@ -225,7 +229,8 @@ void run_backward(Context& context, const BatchNormActParams& params, const Batc
   const ChannelLayout sums = sums_layout<kPack>(params.rows, params.channels),
                       pass = pass_layout<kPack>(params.rows, params.channels);
   auto* alpha_terms = static_cast<double*>(scratch.data);
-  auto* pieces = reinterpret_cast<float*>(alpha_terms + params.channels);
+  double* exchanged = alpha_terms + params.channels;
+  auto* pieces = reinterpret_cast<float*>(reinterpret_cast<std::byte*>(exchanged) + exchange_bytes(params));
   float* coefficients = pieces + std::int64_t{sums.pieces} * 2 * params.channels;
   const bool parameters = o.parameter_mode != GradMode::skip,
              dalpha = has_alpha(params.epilogue) && o.dalpha_mode != GradMode::skip;
@@ -233,12 +238,12 @@ void run_backward(Context& context, const BatchNormActParams& params, const Batc
                                    o.inverse_std.as<float>()};
   launch(piece_gradients_kernel<T, kPack, First>, sums.grid(), dim3(kChannelThreads), 0, context.stream(),
          first, o.x.as<T>(), sums, constants, pieces);
-  launch(finish_gradients_kernel, finish_grid(params.channels), dim3(kChannelThreads), 0, context.stream(),
-         pieces, sums, constants,
-         GradientResults{has_alpha(params.epilogue) ? o.alpha.as<float>() : nullptr,
-                         parameters ? o.dgamma.as<float>() : nullptr,
-                         parameters ? o.dbeta.as<float>() : nullptr, o.parameter_mode == GradMode::accumulate,
-                         coefficients, dalpha ? alpha_terms : nullptr});
+  finish_gradients(
+      context, params, {pieces, sums}, exchanged, constants,
+      GradientResults{has_alpha(params.epilogue) ? o.alpha.as<float>() : nullptr,
+                      parameters ? o.dgamma.as<float>() : nullptr, parameters ? o.dbeta.as<float>() : nullptr,
+                      o.parameter_mode == GradMode::accumulate, coefficients,
+                      dalpha ? alpha_terms : nullptr});
   const AlphaGradient alpha_gradient{alpha_terms, dalpha ? o.dalpha.as<float>() : nullptr,
                                      o.dalpha_mode == GradMode::accumulate};
   if (o.dx_mode != GradMode::skip)

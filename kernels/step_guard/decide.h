@@ -38,9 +38,9 @@ ZEROTH_HD inline double decide_step(const StepGuardParams& params, double sum_of
     const double norm = sqrt(sum_of_squares) / scale;
     report[kGradientNorm] = norm;
     ++counters[kUpdates];
-    counters[kBadSteps] = counters[kStuckSteps] = 0;
+    counters[kStuckSteps] = 0;
     if (params.dynamic && ++counters[kCleanSteps] >= params.growth_interval) {
-      counters[kCleanSteps] = 0;
+      counters[kCleanSteps] = counters[kBadSteps] = 0;
       if (scale * params.growth <= params.maximum) loss_scale = scale * params.growth;
     }
     const double clip = params.max_norm > 0.0 ? params.max_norm / (norm + 1e-6) : 1.0;

@@ -13,11 +13,12 @@ namespace zeroth {
 ///   otherwise:  factor = kSkipStep, and what the step has written besides, `state` and `metrics`, is
 ///   restored
 /// The scale of a `dynamic` one doubles (times growth) after growth_interval finite steps in a row, up to
-/// `maximum`, and halves (times backoff) at every bad step from the `hysteresis`-th in a row on, down to
-/// `minimum`: torch.cuda.amp.GradScaler's update (_amp_update_scale_), with hysteresis 1. The factor belongs
-/// to the scale that the gradients were computed with. The run is stopped, and every later step skipped, by a
-/// bad step where `stop` is set and the scale is fixed; and by `patience` bad steps in a row at a scale that
-/// cannot fall (a fixed or the smallest one).
+/// `maximum`, and halves (times backoff) at every bad step from the `hysteresis`-th on, down to `minimum`,
+/// counted since those finite steps: ColossalAI's DynamicGradScaler; with hysteresis 1
+/// torch.cuda.amp.GradScaler's update (_amp_update_scale_). The factor belongs to the scale that the
+/// gradients were computed with. The run is stopped, and every later step skipped, by a bad step where `stop`
+/// is set and the scale is fixed; and by `patience` bad steps in a row at a scale that cannot fall (a fixed
+/// or the smallest one).
 struct StepGuardParams {
   DType dtype = DType::f32;  ///< of loss_scale, factor and state: f32 or f64
   bool dynamic = false;
@@ -42,8 +43,8 @@ enum StepCounter : int {
   kSteps,        ///< all steps
   kSkipped,      ///< of those, bad ones
   kCleanSteps,   ///< finite steps in a row since a dynamic scale moved
-  kBadSteps,     ///< bad steps in a row
-  kStuckSteps,   ///< of those, the ones at a scale that could not fall
+  kBadSteps,     ///< bad steps since the last growth_interval finite steps in a row
+  kStuckSteps,   ///< bad steps in a row at a scale that could not fall
   kStopped,      ///< 1: the run is over
   kStepCounters  ///< how many there are
 };

@@ -133,17 +133,18 @@ TEST_CASE("a loss scale stays between its bounds", "[kernels][step_guard]") {
   });
 }
 
-TEST_CASE("hysteresis counts bad steps in a row", "[kernels][step_guard]") {
-  StepGuardParams params = dynamic();
+TEST_CASE("hysteresis counts bad steps since the scale could last grow", "[kernels][step_guard]") {
+  StepGuardParams params = dynamic();  // as ColossalAI's DynamicGradScaler counts them
   params.hysteresis = 3;
+  params.growth_interval = 3;
   for_each_guard(params, 64.0, [](Guard& guard) {
     std::vector<double> scales;
-    for (const char step : std::string("bbgbbbbgb")) {
+    for (const char step : std::string("bbgbbgggbbb")) {
       step == 'b' ? guard.bad() : guard.good();
       scales.push_back(guard.scale());
     }
-    CHECK(scales == std::vector<double>{64, 64, 64, 64, 64, 32, 16, 16, 16});
-    CHECK(guard.count(kUpdates) == 2);
+    CHECK(scales == std::vector<double>{64, 64, 64, 32, 16, 16, 16, 32, 32, 32, 16});
+    CHECK(guard.count(kUpdates) == 4);
   });
 }
 

@@ -86,11 +86,11 @@ Trainer::Trainer(Context& context, Network& network, PictureSet train, const Tra
     : context_(context),
       network_(network),
       train_(std::move(train)),
-      config_(config),
+      config_(with_communicator(config, network.store(), lone_)),
       order_(std::move(order)),
-      parallel_(config.communicator == nullptr
+      parallel_(config_.communicator == nullptr
                     ? nullptr
-                    : std::make_unique<DataParallel>(context, network.store(), *config.communicator)),
+                    : std::make_unique<DataParallel>(context, network.store(), *config_.communicator)),
       optimizer_(context, network.store(), config.optimizer),
       steps_per_epoch_(0),
       repeated_(context, config.step_mode.value_or(default_step_mode(context.device().kind)),
@@ -100,14 +100,18 @@ Trainer::Trainer(Context& context, Network& network, PictureSet train, const Tra
   if (steps_per_epoch_ == 0)
     fail(ErrorKind::usage, fmt::format("a batch of {} pictures cannot be drawn from the {} of an epoch",
                                        ranks() * config.batch_size, config_.pictures_per_epoch));
-  require(parallel_ || !(offloads() || network.store().shares()),
-          "parameters that are shared or offloaded need a communicator");
-  if (network.store().shares()) optimizer_.guard().judge_together(*config.communicator);
+  if (network.store().shares()) optimizer_.guard().judge_together(*config_.communicator);
   order_on_device_ = Tensor::empty(context, {config_.pictures_per_epoch}, DType::i32);
   labels_ = Tensor::empty(context, {config.batch_size}, DType::i32);
   batch_ = optimizer_.inputs().add({4}, DType::i32);
   metrics_ = Tensor::zeros(context, {3}, DType::f64);
   optimizer_.guard().watch_metrics(metrics_);
+}
+
+TrainerConfig Trainer::with_communicator(TrainerConfig config, const ParameterStore& store, LoneRank& lone) {
+  const bool needs = store.shares() || store.residency().offload != Offload::nothing;
+  if (config.communicator == nullptr && needs) config.communicator = &lone;
+  return config;
 }
 
 /// Uploads what this step has of its own.

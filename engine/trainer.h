@@ -9,6 +9,7 @@
 #include "engine/network.h"
 #include "engine/optimizer.h"
 #include "engine/parallel/data_parallel.h"
+#include "engine/parallel/lone_rank.h"
 #include "engine/repeated_step.h"
 #include "engine/schedule.h"
 #include "kernels/augment/augment.h"
@@ -139,6 +140,7 @@ class Trainer {
   };
   std::vector<FlatBuffer> flat_buffers() const;
   std::vector<NamedTensor> small_tensors() const;
+  static TrainerConfig with_communicator(TrainerConfig config, const ParameterStore& store, LoneRank& lone);
   bool offloads() const { return network_.store().residency().offload != Offload::nothing; }
   /// How many train together.
   int ranks() const { return config_.communicator == nullptr ? 1 : config_.communicator->size(); }
@@ -146,6 +148,7 @@ class Trainer {
   Context& context_;
   Network& network_;
   PictureSet train_;
+  LoneRank lone_;  // where parameters are shared or offloaded without a communicator
   TrainerConfig config_;
   EpochOrder order_;
   std::unique_ptr<DataParallel> parallel_;  // null without a communicator

@@ -10,6 +10,7 @@
 #include "kernels/gradient_norm/gradient_norm.h"
 #include "kernels/linear/linear.h"
 #include "kernels/max_pool/max_pool.h"
+#include "kernels/rank_sum/rank_sum.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/relu/relu.h"
 #include "kernels/residual/residual.h"
@@ -38,5 +39,6 @@ const StepGuardRow step_guard_row = absent_row<StepGuardRow>();
 const SgdRow sgd_row = absent_row<SgdRow>();
 const AdamwRow adamw_row = absent_row<AdamwRow>();
 const ReduceRow reduce_row = absent_row<ReduceRow>();
+const RankSumRow rank_sum_row = absent_row<RankSumRow>();
 
 }  // namespace zeroth::cuda_native

@@ -13,6 +13,7 @@
 #include "kernels/gradient_norm/gradient_norm.h"
 #include "kernels/linear/linear.h"
 #include "kernels/max_pool/max_pool.h"
+#include "kernels/rank_sum/rank_sum.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/relu/relu.h"
 #include "kernels/residual/residual.h"
@@ -45,6 +46,7 @@ std::vector<RowInfo> all_rows() {
   add("sgd", sgd_rows());
   add("adamw", adamw_rows());
   add("reduce", reduce_rows());
+  add("rank_sum", rank_sum_rows());
   return all;
 }
 

@@ -11,11 +11,14 @@
 #include <mutex>
 #include <thread>
 
+#include "kernels/rank_sum/rank_sum.h"
+
 namespace zeroth {
 
 /// Where ranks wait for each other, and see each other's operands.
 struct Replicas::Meeting {
-  Meeting(int ranks, double timeout) : timeout_seconds(timeout), from(ranks), to(ranks) {}
+  Meeting(std::size_t ranks, double timeout)
+      : timeout_seconds(timeout), from(ranks), to(ranks), ready(ranks), done(ranks) {}
 
   /// Returns when all ranks have come here.
   void meet(int rank) {
@@ -46,44 +49,11 @@ struct Replicas::Meeting {
   std::string why;
   std::vector<ConstTensorView> from;  // of each rank, in the collective that is running
   std::vector<TensorView> to;
+  // On cuda: what each rank's stream has passed.
+  std::vector<std::unique_ptr<Event>> ready, done;
 };
 
 namespace {
-
-/// Elements [begin, end) of every `to` become the reduction of those of `from`, in rank order.
-template <class T>
-void reduce_range(const std::vector<const T*>& from, const std::vector<T*>& to, std::int64_t begin,
-                  std::int64_t end, Reduction reduction) {
-  const auto widen = [](T value) {
-    if constexpr (std::is_integral_v<T>)
-      return value;
-    else
-      return to_compute(value);
-  };
-  for (std::int64_t i = begin; i < end; ++i) {
-    auto result = widen(from[0][i]);
-    for (std::size_t rank = 1; rank < from.size(); ++rank) {
-      const auto value = widen(from[rank][i]);
-      if (reduction == Reduction::sum)
-        result += value;
-      else if (value > result || value != value)
-        result = value;
-    }
-    T narrow;
-    if constexpr (std::is_integral_v<T>)
-      narrow = result;
-    else
-      narrow = from_compute<T>(result);
-    for (T* values : to) values[i] = narrow;
-  }
-}
-
-template <class Fn>
-void dispatch_exchanged(DType dtype, Fn&& fn) {
-  if (dtype == DType::i32) return fn(TypeTag<std::int32_t>{});
-  if (dtype == DType::f64) return fn(TypeTag<double>{});
-  dispatch_storage(dtype, std::forward<Fn>(fn));
-}
 
 void check_parts(ConstTensorView part, ConstTensorView parts, int ranks) {
   require(part.dtype == parts.dtype && part.elements() * ranks == parts.elements(),
@@ -92,8 +62,9 @@ void check_parts(ConstTensorView part, ConstTensorView parts, int ranks) {
 
 }  // namespace
 
-/// Collectives wait until somebody joins them, as late as the contract allows: whoever reads a result or
-/// releases an operand without a join is found out.
+/// On hosts, collectives wait until somebody joins them, as late as the contract allows: whoever reads a
+/// result or releases an operand without a join is found out. On cuda they are queued at once, behind events
+/// of all ranks' streams.
 class Replicas::Rank final : public Communicator {
  public:
   Rank(Meeting& meeting, int rank) : meeting_(meeting), rank_(rank) {}
@@ -103,36 +74,36 @@ class Replicas::Rank final : public Communicator {
 
   void all_reduce(Context& context, TensorView values, Reduction reduction) override {
     count(2 * sent(values.bytes()));
-    queue(context, values, values, [this, reduction](const auto& from, const auto& to) {
-      const std::int64_t n = to[0].elements();
-      combine(from, to, n * rank_ / size(), n * (rank_ + 1) / size(), reduction);
+    queue(context, values, values, [=, this, &context](const auto& from, const auto& to) {
+      const std::int64_t n = to[0].elements(), begin = n * rank_ / size(), end = n * (rank_ + 1) / size();
+      combine(context, from, begin, to, begin, end - begin, reduction);
     });
   }
   void reduce_scatter(Context& context, ConstTensorView parts, TensorView own, Reduction reduction) override {
     check_parts(own, parts, size());
     count(sent(parts.bytes()));
-    queue(context, parts, own, [this, reduction](const auto& from, const auto& to) {
+    queue(context, parts, own, [=, this, &context](const auto& from, const auto& to) {
       const std::int64_t n = to[0].elements();
-      std::vector<ConstTensorView> sources;
-      for (const ConstTensorView& whole : from) sources.push_back(part(whole, rank_, n));
-      combine(sources, {to[static_cast<std::size_t>(rank_)]}, 0, n, reduction);
+      combine(context, from, rank_ * n, {to[static_cast<std::size_t>(rank_)]}, 0, n, reduction);
     });
   }
   void all_gather(Context& context, ConstTensorView own, TensorView parts) override {
     check_parts(own, parts, size());
     count(sent(parts.bytes()));
-    queue(context, own, parts, [this](const auto& from, const auto& to) {
-      for (const TensorView& whole : to) {
-        const ConstTensorView place = part(whole, rank_, from[0].elements());
-        copy(from[static_cast<std::size_t>(rank_)], place);
-      }
+    queue(context, own, parts, [=, this, &context](const auto& from, const auto& to) {
+      const ConstTensorView& mine = from[static_cast<std::size_t>(rank_)];
+      for (const TensorView& whole : to)
+        copy(context, mine.data,
+             static_cast<std::byte*>(whole.data) + static_cast<std::size_t>(rank_) * mine.bytes(),
+             mine.bytes());
     });
   }
   void broadcast(Context& context, TensorView values, int root) override {
     // Along the ring from the root on, whose predecessor sends nothing.
     count((rank_ + 1) % size() == root ? 0 : static_cast<std::int64_t>(values.bytes()));
-    queue(context, values, values, [this, root](const auto& from, const auto& to) {
-      if (rank_ != root) copy(from[static_cast<std::size_t>(root)], to[static_cast<std::size_t>(rank_)]);
+    queue(context, values, values, [=, this, &context](const auto& from, const auto& to) {
+      const TensorView& mine = to[static_cast<std::size_t>(rank_)];
+      if (rank_ != root) copy(context, from[static_cast<std::size_t>(root)].data, mine.data, mine.bytes());
     });
   }
   void join(Context&) override {
@@ -153,57 +124,63 @@ class Replicas::Rank final : public Communicator {
   std::int64_t sent(std::size_t bytes) const {
     return static_cast<std::int64_t>(bytes) * (size() - 1) / size();
   }
-  static ConstTensorView part(ConstTensorView whole, int index, std::int64_t n) {
-    return {static_cast<const std::byte*>(whole.data) +
-                static_cast<std::size_t>(index * n) * size_of(whole.dtype),
-            {n},
-            whole.dtype};
+  static void copy(Context& context, const void* from, void* to, std::size_t bytes) {
+    if (from != to && bytes > 0) context.memory().copy_on_device(to, from, bytes, context.stream());
   }
-  void copy(ConstTensorView from, ConstTensorView to) const {
-    if (from.data != to.data && from.bytes() > 0)
-      backend(device_.kind).copy_on_device(const_cast<void*>(to.data), from.data, from.bytes(), {});
-  }
-  void combine(const std::vector<ConstTensorView>& from, const std::vector<TensorView>& to,
-               std::int64_t begin, std::int64_t end, Reduction reduction) const {
-    dispatch_exchanged(to[0].dtype, [&]<class T>(TypeTag<T>) {
-      std::vector<const T*> sources;
-      std::vector<T*> results;
-      for (const ConstTensorView& view : from) sources.push_back(view.as<T>());
-      for (const TensorView& view : to) results.push_back(view.as<T>());
-      reduce_range(sources, results, begin, end, reduction);
-    });
+  static void combine(Context& context, const std::vector<ConstTensorView>& from, std::int64_t source_first,
+                      const std::vector<TensorView>& to, std::int64_t result_first, std::int64_t elements,
+                      Reduction reduction) {
+    rank_sum_forward(
+        context, {elements, source_first, result_first, to[0].dtype, reduction == Reduction::sum}, from, to);
   }
 
   /// `act` does this rank's share of a collective, with the operands of all ranks.
   template <class Act>
   void queue(Context& context, ConstTensorView from, TensorView to, Act act) {
     if (context.device().kind == DeviceKind::cuda)
-      fail(ErrorKind::device, "replicas in one process run on cpu and simt");
-    device_ = context.device();
-    queued_.push_back([this, from, to, act] {
-      meeting_.from[static_cast<std::size_t>(rank_)] = from;
-      meeting_.to[static_cast<std::size_t>(rank_)] = to;
-      meeting_.meet(rank_);  // all operands are there
-      const auto same = [&](const auto& view) {
-        return view.elements() == meeting_.from[0].elements() && view.dtype == from.dtype;
-      };
-      if (!std::all_of(meeting_.from.begin(), meeting_.from.end(), same))
-        fail(ErrorKind::usage, "replicas meet in a collective with operands of different sizes");
-      act(meeting_.from, meeting_.to);
-      meeting_.meet(rank_);  // all results are there
+      between_events(context, from, to, act);
+    else
+      queued_.push_back([this, from, to, act] { run(from, to, act); });
+  }
+  template <class Act>
+  void run(ConstTensorView from, TensorView to, const Act& act) {
+    meeting_.from[static_cast<std::size_t>(rank_)] = from;
+    meeting_.to[static_cast<std::size_t>(rank_)] = to;
+    meeting_.meet(rank_);  // all operands are there
+    const auto same = [&](const auto& view) {
+      return view.elements() == meeting_.from[0].elements() && view.dtype == from.dtype;
+    };
+    if (!std::all_of(meeting_.from.begin(), meeting_.from.end(), same))
+      fail(ErrorKind::usage, "replicas meet in a collective with operands of different sizes");
+    act(meeting_.from, meeting_.to);
+    meeting_.meet(rank_);  // all results are there
+  }
+  /// The ranks meet when all is queued, and their streams wait for each other's events. An event is recorded
+  /// anew only when all have queued their waits for it: there is a meeting between.
+  template <class Act>
+  void between_events(Context& context, ConstTensorView from, TensorView to, const Act& act) {
+    auto &ready = meeting_.ready[static_cast<std::size_t>(rank_)],
+         &done = meeting_.done[static_cast<std::size_t>(rank_)];
+    for (auto* event : {&ready, &done})
+      if (*event == nullptr) *event = std::make_unique<Event>(context.memory(), context.device().index);
+    ready->record(context.stream());
+    run(from, to, [&](const auto& all_from, const auto& all_to) {
+      for (const auto& event : meeting_.ready) event->queue_wait(context.stream());
+      act(all_from, all_to);
+      done->record(context.stream());
     });
+    for (const auto& event : meeting_.done) event->queue_wait(context.stream());
   }
 
   Meeting& meeting_;
   const int rank_;
-  Device device_;
   Traffic traffic_;
   std::deque<std::function<void()>> queued_;
 };
 
 Replicas::Replicas(int size, double timeout_seconds)
-    : meeting_(std::make_unique<Meeting>(size, timeout_seconds)) {
-  require(size >= 1, "there is at least one replica");
+    : meeting_(std::make_unique<Meeting>(static_cast<std::size_t>(size), timeout_seconds)) {
+  require(size >= 1 && size <= RankSumParams::kMaxRanks, "there are 1 to 16 replicas");
   for (int rank = 0; rank < size; ++rank) ranks_.push_back(std::make_unique<Rank>(*meeting_, rank));
 }
 

@@ -48,6 +48,8 @@ struct ReplicaSetup {
   DeviceKind device = DeviceKind::cpu;
   std::int64_t chunk_bytes = 8192;
   double shared_values = 1.0;
+  Offload offload = Offload::nothing;
+  bool forks = false;  ///< weight gradients beside the rest
   std::int64_t pictures = 64;
   TrainerConfig config = small_config();
 };
@@ -63,10 +65,11 @@ struct ReplicaTraining {
       network = std::make_unique<PlainNetwork>();
     else
       network = std::make_unique<ResNet>(SmallTraining::small_network(setup.model.c_str()));
-    Residency residency;
-    if (communicator != nullptr)
-      residency = {communicator->rank(), communicator->size(), setup.sharing, setup.chunk_bytes,
-                   setup.shared_values};
+    const int rank = communicator == nullptr ? 0 : communicator->rank(),
+              ranks = communicator == nullptr ? 1 : communicator->size();
+    const Residency residency{rank,         ranks, setup.sharing, setup.chunk_bytes, setup.shared_values,
+                              setup.offload};
+    context.set_forks(setup.forks);
     network->store().materialise(context, 5, setup.working, residency);
     TrainerConfig config = setup.config;
     config.communicator = communicator;

@@ -143,6 +143,7 @@ TEST_CASE("all strategies compute the same bits", "[parallel][strategies]") {
       INFO(problem.model << ", " << name_of(problem.working) << ", " << problem.ranks << " ranks, "
                          << name_of_strategy(sharing));
       setup.sharing = sharing;
+      setup.forks = problem.device == DeviceKind::simt;
       const Result result = train(problem.ranks, setup, problem.steps);
       CHECK(result.losses == expected.losses);
       for (std::size_t rank = 0; rank < result.states.size(); ++rank) {

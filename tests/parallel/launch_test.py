@@ -35,6 +35,15 @@ class Launching(RankWorkplace):
         for strategy in ("zero1", "zero2", "gemini"):
             self.assertEqual(tensors["ddp"], tensors[strategy], strategy)
 
+    def test_ranks_that_normalise_together_take_the_steps_of_one(self):
+        """The first losses, as training is chaotic: a bit more or less shows after some ten steps."""
+        self.train("alone", "--device", "cpu", "--batch-size", "10", "--max-steps", "3")
+        self.train("together", *TWO, "--max-steps", "3", "--bn", "sync")
+        self.train("apart", *TWO, "--max-steps", "3", "--bn", "local")
+        alone, together, apart = [self.log(out)[-1]["loss"] for out in ("alone", "together", "apart")]
+        self.assertAlmostEqual(alone, together, delta=1e-4 * abs(alone))
+        self.assertNotAlmostEqual(alone, apart, delta=1e-3 * abs(alone))
+
     def tensors_of(self, out):
         """The bytes of all tensors of the last checkpoint: safetensors without its header."""
         with open(self.path(out, "checkpoints", "last.safetensors"), "rb") as file:

@@ -68,7 +68,7 @@ class GlooCommunicator final : public Communicator {
   void queue(Context& context, std::int64_t bytes_sent, std::function<void()> work);
   void run();
   [[noreturn]] void fail_broken(const std::string& why);
-  void end_with_peers();
+  void cut();
   Buffer buffer(const void* data, std::int64_t bytes);
   void forget_buffers();
   void exchange(const void* from, const Counts& sent, void* to, const Counts& received);
@@ -125,27 +125,26 @@ GlooCommunicator::GlooCommunicator(Rendezvous& rendezvous, const std::string& na
 }
 
 GlooCommunicator::~GlooCommunicator() {
+  cut();  // whoever has joined finds nothing under way
   {
     const std::lock_guard lock(mutex_);
     ending_ = true;
-    queue_.clear();
   }
   changed_.notify_all();
-  end_with_peers();
   thread_.join();
 }
 
-/// Whoever has joined finds nothing under way. Else this rank is failing: what waits for others is cut.
-void GlooCommunicator::end_with_peers() {
+/// Ends what waits for others, so that operands are free; there are no collectives afterwards.
+void GlooCommunicator::cut() {
   std::unique_lock lock(mutex_);
-  const Clock::time_point late = Clock::now() + std::chrono::seconds(1);
+  queue_.clear();
+  if (broken_.empty()) broken_ = "its collectives have been cut";
   while (busy_) {
-    changed_.wait_for(lock, std::chrono::milliseconds(10));
-    if (broken_.empty() && rendezvous_.failure().empty() && Clock::now() < late) continue;
     for (gloo::transport::UnboundBuffer* buffer : in_use_) {
       buffer->abortWaitRecv();
       buffer->abortWaitSend();
     }
+    changed_.wait_for(lock, std::chrono::milliseconds(10));
   }
 }
 
@@ -159,7 +158,7 @@ void GlooCommunicator::check_parts(const char* collective, ConstTensorView parts
 
 void GlooCommunicator::queue(Context& context, std::int64_t bytes_sent, std::function<void()> work) {
   require(context.device().kind != DeviceKind::cuda, "Gloo's ranks exchange host memory");
-  rendezvous_.check();
+  if (!rendezvous_.failure().empty()) fail_broken("");
   if (context.device().kind == DeviceKind::simt) context.synchronize();
   const std::lock_guard lock(mutex_);
   ++traffic_.collectives;
@@ -208,6 +207,7 @@ void GlooCommunicator::join(Context&) {
 
 /// A broken connection is most often a peer's end, of which the rendezvous tells within moments.
 void GlooCommunicator::fail_broken(const std::string& why) {
+  cut();
   const Clock::time_point late = Clock::now() + rendezvous_.limits().silence + std::chrono::seconds(1);
   while (rendezvous_.failure().empty() && Clock::now() < late)
     std::this_thread::sleep_for(std::chrono::milliseconds(10));

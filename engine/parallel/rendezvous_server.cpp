@@ -70,7 +70,7 @@ void RendezvousServer::run() {
       beat = now;
       send_all({MessageKind::beat});
     }
-    if (failed_ || ending_) continue;
+    if (!failure_.empty() || ending_) continue;
     check_joining();
     check_silence();
     check_progress();
@@ -150,6 +150,10 @@ void RendezvousServer::join(Peer& peer, const Message& hello) {
   const std::int64_t rank = hello.numbers[0];
   peer.host = hello.name;
   peer.process = hello.numbers[2];
+  if (!failure_.empty()) {  // it comes too late
+    peer.rank = static_cast<int>(rank);
+    return peer.stream.send({MessageKind::failed, {}, "", failure_});
+  }
   if (hello.numbers[1] != size_ || rank < 0 || rank >= size_) {
     peer.left = true;
     peer.rank = static_cast<int>(rank);
@@ -164,7 +168,6 @@ void RendezvousServer::join(Peer& peer, const Message& hello) {
                                 peer.process, peer.host));
   }
   peer.rank = static_cast<int>(rank);
-  if (failed_) return;
   if (missing_ranks().empty()) welcome_all();
 }
 
@@ -246,7 +249,8 @@ void RendezvousServer::check_progress() {
 }
 
 void RendezvousServer::fail_all(const std::string& line) {
-  if (std::exchange(failed_, true)) return;
+  if (!failure_.empty()) return;
+  failure_ = line;
   send_all({MessageKind::failed, {}, "", line});
 }
 

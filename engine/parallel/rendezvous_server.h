@@ -68,7 +68,8 @@ class RendezvousServer {
   const Clock::time_point begun_ = Clock::now();
   std::list<Peer> peers_;
   std::map<std::string, std::string> values_;
-  bool complete_ = false, failed_ = false;
+  bool complete_ = false;
+  std::string failure_;
   int stop_signal_ = 0;
   std::atomic<bool> ending_ = false;
   std::atomic<std::int64_t> farewell_ = 0;  // milliseconds

@@ -26,11 +26,11 @@ constexpr std::int64_t kMostExtent = 1 << 16, kMostChannels = 4;
 /// Checkpoint metadata are text; each of these refuses what is not entirely of its kind.
 class Fields {
  public:
-  explicit Fields(const SafetensorsFile& file) : file_(file) {}
+  Fields(const SafetensorsMetadata& metadata, const std::string& name) : metadata_(metadata), name_(name) {}
 
   const std::string& text(const char* key) const {
-    const auto found = file_.metadata().find(key);
-    if (found == file_.metadata().end()) refuse(fmt::format("it has no '{}'", key));
+    const auto found = metadata_.find(key);
+    if (found == metadata_.end()) refuse(fmt::format("it has no '{}'", key));
     return found->second;
   }
   std::int64_t integer(const char* key, std::int64_t least, std::int64_t most) const {
@@ -42,9 +42,9 @@ class Fields {
   std::uint64_t hash(const char* key) const {
     return parsed(key, [](const std::string& value) { return parse_hash(value); });
   }
-  bool has(const char* key) const { return file_.metadata().contains(key); }
+  bool has(const char* key) const { return metadata_.contains(key); }
   [[noreturn]] void refuse(const std::string& reason) const {
-    fail(ErrorKind::data, fmt::format("{} is no checkpoint of zeroth: {}", file_.path().string(), reason));
+    fail(ErrorKind::data, fmt::format("{} is no checkpoint of zeroth: {}", name_, reason));
   }
 
  private:
@@ -54,12 +54,12 @@ class Fields {
     try {
       return parse(value);
     } catch (const Error& error) {
-      fail(ErrorKind::data,
-           fmt::format("{} is damaged: its '{}': {}", file_.path().string(), key, error.what()));
+      fail(ErrorKind::data, fmt::format("{} is damaged: its '{}': {}", name_, key, error.what()));
     }
   }
 
-  const SafetensorsFile& file_;
+  const SafetensorsMetadata& metadata_;
+  const std::string name_;
 };
 
 std::int64_t version_of(const Fields& fields) {
@@ -125,11 +125,18 @@ bool is_checkpoint(const SafetensorsFile& file) {
 }
 
 CheckpointInfo checkpoint_info(const SafetensorsFile& file) {
-  const Fields fields(file);
+  CheckpointInfo info = checkpoint_info(file.metadata(), file.path().string());
+  const Fields fields(file.metadata(), file.path().string());
   const std::int64_t version = version_of(fields);
   if (version == 1 && fields.has("crc32"))
     fields.refuse("its format is of before there were checksums, and it has one");
   if (version > 1) check_contents(file, version == 2 ? Checksums::whole : Checksums::each);
+  return info;
+}
+
+CheckpointInfo checkpoint_info(const SafetensorsMetadata& metadata, const std::string& name) {
+  const Fields fields(metadata, name);
+  static_cast<void>(version_of(fields));
   CheckpointInfo info;
   info.step = fields.integer("step", 0, kMostSteps);
   info.config = fields.text("config");

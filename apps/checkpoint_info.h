@@ -38,5 +38,7 @@ bool is_checkpoint(const SafetensorsFile& file);
 /// Throws Error(data) naming the file where it is no checkpoint of this program, where its contents do not
 /// have the checksum they were written with, and, with the key, where a value cannot be.
 CheckpointInfo checkpoint_info(const SafetensorsFile& file);
+/// The same by a checkpoint's metadata alone, but for the checksum. `name` is what messages call it.
+CheckpointInfo checkpoint_info(const SafetensorsMetadata& metadata, const std::string& name);
 
 }  // namespace zeroth::app

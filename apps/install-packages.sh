@@ -5,7 +5,7 @@
 set -eu
 
 packages="g++ cmake ninja-build git ca-certificates fonts-dejavu-core libarchive-dev libboost-context-dev
-  libcli11-dev libcurl4-openssl-dev libdnnl-dev libfmt-dev libpng-dev libssl-dev libstb-dev libtomlplusplus-dev
+  libcli11-dev libcurl4-openssl-dev libdnnl-dev libfmt-dev libgloo-dev libpng-dev libssl-dev libstb-dev libtomlplusplus-dev
   libturbojpeg0-dev nlohmann-json3-dev zlib1g-dev"
 case ${1:-} in --tests | --tiers) packages="$packages catch2 python3 python3-numpy python3-torch" ;; esac
 [ "${1:-}" != --tiers ] || packages="$packages clang clang-tidy debootstrap gcovr libomp-dev"

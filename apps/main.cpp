@@ -32,8 +32,8 @@ int run(int argc, char** argv) {
   program.footer(
       "Example:\n  zeroth train --model rezero-resnet20 --epochs 10\n"
       "`zeroth COMMAND --help` explains a command. Exit codes: 0 done, 1 run time,\n"
-      "2 usage, 3 data or checkpoint, 4 no such device, 6 diverged or target missed,\n"
-      "130, 138 and 143 saved on SIGINT, SIGUSR1 and SIGTERM.");
+      "2 usage, 3 data or checkpoint, 4 no such device, 5 another rank failed,\n"
+      "6 diverged or target missed, 130, 138 and 143 saved on SIGINT, SIGUSR1, SIGTERM.");
   program.formatter(std::make_shared<HelpFormat>());
   Action action;
   add_train_command(program, action);

@@ -33,6 +33,7 @@ std::span<const Setting> settings() {
     add_data_settings(builder);
     add_optimization_settings(builder);
     add_machine_settings(builder);
+    add_rank_settings(builder);
     add_parallel_settings(builder);
     return std::move(builder.lines);
   }();

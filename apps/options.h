@@ -98,6 +98,10 @@ struct TrainOptions {
   std::optional<StepMode> step;  ///< unset: by the device
   std::vector<std::string> impl;
 
+  std::optional<std::int64_t> ranks;  ///< that train together; batch_size is of each
+  bool bn_sync = false;
+  std::int64_t max_restarts = 0;
+  double join_timeout = 60.0, peer_timeout = 10.0, hang_timeout = 300.0;  ///< seconds
   Sharing parallel = Sharing::nothing;
   Offload offload = Offload::nothing;
   Placement placement = Placement::fixed;

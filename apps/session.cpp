@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "apps/command_line.h"
+#include "apps/residency.h"
 #include "data/lookup.h"
 #include "engine/plan_file.h"
 #include "kernels/operations.h"
@@ -103,9 +104,10 @@ std::unique_ptr<Model> declare_network(const TrainOptions& options, const Pictur
 }
 
 std::unique_ptr<Model> make_network(Context& context, const TrainOptions& options,
-                                    const PictureKind& pictures) {
+                                    const PictureKind& pictures, int rank, int ranks) {
   auto network = declare_network(options, pictures);
-  network->store().materialise(context, static_cast<std::uint64_t>(options.seed), options.amp);
+  network->store().materialise(context, static_cast<std::uint64_t>(options.seed), options.amp,
+                               choose_residency(options, network->store(), rank, ranks));
   return network;
 }
 
@@ -128,6 +130,18 @@ int moments_of(const TrainOptions& options) {
   return 0;
 }
 
+namespace {
+
+double lr_scale(const TrainOptions& options) {
+  return options.scale_lr == ScaleLr::linear ? static_cast<double>(options.ranks.value_or(1)) : 1.0;
+}
+
+}  // namespace
+
+double scaled_lr(const TrainOptions& options) {
+  return options.lr * lr_scale(options);
+}
+
 TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& normalisation) {
   TrainerConfig config;
   config.batch_size = options.batch_size;
@@ -148,16 +162,18 @@ TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& n
   guard.params.hysteresis = static_cast<std::int32_t>(options.loss_scale_hysteresis);
   guard.params.max_norm = options.clip_norm;
   guard.params.stop = options.nonfinite == OnNonfinite::stop;
-  config.rates.fill({options.lr, options.weight_decay});
+  const double scale = lr_scale(options);
+  config.rates.fill({scale * options.lr, options.weight_decay});
   const auto rates_of = [&](ParameterGroup group) -> GroupRates& {
     return config.rates[static_cast<std::size_t>(group)];
   };
-  rates_of(ParameterGroup::alpha) = {options.alpha_lr.value_or(options.lr),
+  rates_of(ParameterGroup::alpha) = {scale * options.alpha_lr.value_or(options.lr),
                                      options.alpha_wd.value_or(options.weight_decay)};
   for (const ParameterGroup group : {ParameterGroup::bias, ParameterGroup::norm})
-    rates_of(group) = {options.bias_lr.value_or(options.lr), options.bias_wd.value_or(options.weight_decay)};
+    rates_of(group) = {scale * options.bias_lr.value_or(options.lr),
+                       options.bias_wd.value_or(options.weight_decay)};
   if (options.optimizer == OptimizerKind::muon)
-    rates_of(ParameterGroup::hidden) = {options.muon_lr, options.muon_wd};
+    rates_of(ParameterGroup::hidden) = {scale * options.muon_lr, options.muon_wd};
   config.ema_decay = options.ema;
   config.lookahead = {options.lookahead.value_or(0), options.lookahead_alpha, options.lookahead_power};
   config.evaluate_averaged = options.averaged_weights;

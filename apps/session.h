@@ -42,9 +42,10 @@ struct PictureKind {
   std::int64_t classes = 10, height = 32, width = 32, channels = 3;
 };
 
-/// The network for such pictures, its parameters initialised from the seed.
+/// The network for such pictures, its parameters initialised from the seed: all of it, or what --parallel and
+/// --offload leave with one of several ranks.
 std::unique_ptr<Model> make_network(Context& context, const TrainOptions& options,
-                                    const PictureKind& pictures);
+                                    const PictureKind& pictures, int rank = 0, int ranks = 1);
 
 /// The same without parameters in memory: for its layer table and counts.
 std::unique_ptr<Model> declare_network(const TrainOptions& options, const PictureKind& pictures = {});
@@ -57,6 +58,9 @@ PictureSet upload(Context& context, const Pictures& pictures, std::int64_t class
 
 /// How many buffers of the parameters' size the optimizer keeps.
 int moments_of(const TrainOptions& options);
+
+/// --lr, times the number of ranks where --scale-lr asks for it.
+double scaled_lr(const TrainOptions& options);
 
 TrainerConfig trainer_config(const TrainOptions& options, const Normalisation& normalisation);
 

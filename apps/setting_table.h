@@ -128,6 +128,7 @@ void add_optimization_settings(SettingTable& table);
 void add_optimizer_settings(SettingTable& table);  // within the former
 void add_average_settings(SettingTable& table);    // the same
 void add_machine_settings(SettingTable& table);
+void add_rank_settings(SettingTable& table);
 void add_parallel_settings(SettingTable& table);
 
 /// Whether the learning rate rises and falls by itself, so that there is no warmup.

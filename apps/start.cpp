@@ -6,9 +6,12 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <limits>
+#include <nlohmann/json.hpp>
 
 #include "apps/command_line.h"
 #include "apps/find_checkpoint.h"
+#include "apps/parse_value.h"
 #include "engine/atomic_file.h"
 #include "engine/event_log.h"
 #include "kernels/core/error.h"
@@ -17,6 +20,8 @@ namespace zeroth::app {
 namespace fs = std::filesystem;
 
 namespace {
+
+constexpr std::int64_t kMostSteps = std::numeric_limits<std::int64_t>::max();
 
 std::string said_text(const Said& said, const std::string& key) {
   const Assignment* assignment = last_said(said, key);
@@ -104,13 +109,47 @@ void fill_folder(Start& start, std::int64_t steps_per_epoch) {
   replace_file(folder.config(), folder_config(start.options));
 }
 
-}  // namespace
-
-void tell(const TrainOptions& options, const std::string& line) {
-  if (!options.quiet) say(line);
+/// A resumed run keeps the pictures of a step, and its learning rate, on however many ranks they are trained.
+void settle_ranks(Start& start, const Ranks* ranks) {
+  TrainOptions& options = start.options;
+  const std::int64_t size = ranks == nullptr ? 1 : ranks->size();
+  if (start.resumed) {
+    const TrainOptions began = trained_options(start.info.config, "the checkpoint");
+    const std::int64_t pictures = began.batch_size * began.ranks.value_or(1);
+    if (pictures % size != 0)
+      fail(ErrorKind::usage,
+           fmt::format("the {} pictures of each step of this run cannot be divided among {} ranks", pictures,
+                       size));
+    options.batch_size = pictures / size;
+    if (options.scale_lr == ScaleLr::linear) {  // the pictures of a step stay, and so does its rate
+      const double change = static_cast<double>(began.ranks.value_or(1)) / static_cast<double>(size);
+      options.lr *= change;
+      for (std::optional<double>* rate : {&options.alpha_lr, &options.bias_lr})
+        if (*rate) **rate *= change;
+      options.muon_lr *= change;
+    }
+  }
+  options.ranks = size == 1 ? std::nullopt : std::optional(size);
+  if (ranks != nullptr) options.device = ranks->device_for(options.device);
+  if (ranks != nullptr && !ranks->leads()) options.quiet = true;
+  if (!options.threads) options.threads = ranks == nullptr ? omp_get_num_procs() : ranks->threads();
 }
 
-Start decide_start(const Said& said) {
+Start follow_start(const Said& said, Ranks& ranks) {
+  Start start;
+  const std::string told = ranks.rendezvous().get("start");
+  start.resumed = !told.empty();
+  if (start.resumed) {
+    start.info =
+        checkpoint_info(nlohmann::json::parse(told).get<SafetensorsMetadata>(), "rank 0's checkpoint");
+    start.options = resolve_resumed(said, trained_options(start.info.config, "rank 0's checkpoint"));
+  } else {
+    start.options = resolve(said);
+  }
+  return start;
+}
+
+Start lead_start(const Said& said) {
   const std::string resume = said_text(said, "resume"), out = said_text(said, "out");
   const auto found = resume.empty() ? std::nullopt : find_resume_checkpoint(resume, out);
   Start start;
@@ -129,6 +168,7 @@ Start decide_start(const Said& said) {
     // Locked before it is read: another process may be about to replace what is read.
     if (start.in_place) start.lock.emplace(start.source->path());
     start.checkpoint = std::make_unique<SafetensorsFile>(checkpoint);
+    start.resumed = true;
     start.info = checkpoint_info(*start.checkpoint);
     if (out.empty() && !start.source)
       fail(ErrorKind::usage,
@@ -139,7 +179,6 @@ Start decide_start(const Said& said) {
     start.notices = changes_of_bits(began, start.options);
     keep_step_limit(start, said);
   }
-  if (!start.options.threads) start.options.threads = omp_get_num_procs();
   if (start.in_place) {
     start.folder = start.source;
   } else if (!start.options.out.empty()) {
@@ -147,6 +186,33 @@ Start decide_start(const Said& said) {
     check_free(*start.folder);
   }
   return start;
+}
+
+}  // namespace
+
+void tell(const TrainOptions& options, const std::string& line) {
+  if (!options.quiet) say(line);
+}
+
+Start decide_start(const Said& said, Ranks* ranks) {
+  const bool leads = ranks == nullptr || ranks->leads();
+  Start start = leads ? lead_start(said) : follow_start(said, *ranks);
+  if (ranks != nullptr && leads)
+    ranks->rendezvous().set("start", start.resumed ? nlohmann::json(start.info.metadata()).dump() : "");
+  settle_ranks(start, ranks);
+  return start;
+}
+
+void follow_open_run(Start& start, Ranks& ranks) {
+  const auto text = [](const auto& value) { return value ? fmt::format("{}", *value) : ""; };
+  if (ranks.leads()) {
+    ranks.rendezvous().set("best/accuracy", text(start.info.best_accuracy));
+    ranks.rendezvous().set("best/step", text(start.info.best_step));
+  }
+  const std::string accuracy = ranks.rendezvous().get("best/accuracy"),
+                    step = ranks.rendezvous().get("best/step");
+  start.info.best_accuracy = accuracy.empty() ? std::nullopt : std::optional(parse_real(accuracy, kAnyReal));
+  start.info.best_step = step.empty() ? std::nullopt : std::optional(parse_integer(step, 0, kMostSteps));
 }
 
 void open_run(Start& start, std::int64_t steps_per_epoch) {

@@ -2,15 +2,18 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <exception>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
 #include "apps/command_line.h"
+#include "apps/launch.h"
 #include "apps/out_of_memory.h"
 #include "apps/parse_value.h"
 #include "apps/pytorch_weights.h"
+#include "apps/ranks.h"
 #include "apps/session.h"
 #include "apps/start.h"
 #include "apps/stop_signal.h"
@@ -31,7 +34,7 @@ namespace {
 void settle_data(Start& start, const Dataset& dataset) {
   CheckpointInfo& info = start.info;
   TrainOptions& options = start.options;
-  if (start.checkpoint != nullptr && info.data_hash != dataset.content_hash)
+  if (start.resumed && info.data_hash != dataset.content_hash)
     fail(ErrorKind::data,
          fmt::format("the run was trained on other pictures ({}) than those of {}; give its data set "
                      "with --data",
@@ -108,10 +111,9 @@ void tell_start(const Start& start, const Context& context, const Model& network
         "no --val-split: what decides of the learning rate or the end is the error on the test set, which is "
         "then too low");
   tell(options,
-       fmt::format(
-           "recipe {}, {} of {}, into {}{}", options.recipe, count_of(options.epochs, "epoch"),
-           count_of(training.trainer.steps_per_epoch(), "step"), start.folder->path().string(),
-           start.checkpoint == nullptr ? "" : fmt::format(", resumed after step {}", start.info.step)));
+       fmt::format("recipe {}, {} of {}, into {}{}", options.recipe, count_of(options.epochs, "epoch"),
+                   count_of(training.trainer.steps_per_epoch(), "step"), start.folder->path().string(),
+                   !start.resumed ? "" : fmt::format(", resumed after step {}", start.info.step)));
 }
 
 /// "resnet20 with residual post and shortcut B": what weights fit into besides their shapes.
@@ -141,43 +143,63 @@ void fill_initial_weights(const TrainOptions& options, Context& context, Model& 
 }
 
 /// Loads what the run starts from: a checkpoint's everything, the weights of --init, or what follows from the
-/// pictures.
-void fill_network(const Start& start, Context& context, Model& network, Trainer& trainer,
+/// pictures. Of several ranks, the first one reads files.
+void fill_network(const Start& start, Ranks* ranks, Context& context, Model& network, Trainer& trainer,
                   const PictureSet& pictures) {
-  if (start.checkpoint != nullptr) {
-    std::vector<NamedTensor> tensors = trainer.tensors();
-    // Older checkpoints lack the step guard's state, for which resume_at() makes up, and the sums since the
-    // last line of the log, which then begin anew.
-    std::erase_if(tensors, [&](const NamedTensor& tensor) {
-      return (tensor.name.starts_with("guard.") || tensor.name == "metrics") &&
-             start.checkpoint->find(tensor.name) == nullptr;
-    });
-    fill_tensors(context, *start.checkpoint, tensors);
-    trainer.resume_at(start.info.step);
-  } else if (!start.options.init.empty()) {
-    fill_initial_weights(start.options, context, network);
-    trainer.restart_averages();
-  } else {
+  if (start.resumed && ranks != nullptr)
+    return ranks->load_state(context, trainer, start.checkpoint.get(), start.info.step);
+  if (start.resumed) return load_training(trainer, *start.checkpoint, start.info.step);
+  const TrainOptions& options = start.options;
+  const bool from_file = !options.init.empty();
+  if (network.store().shares() && (from_file || !is_resnet(options.model)))
+    fail(ErrorKind::usage, fmt::format("--parallel {} does not go with {}: take --parallel ddp",
+                                       find_setting("parallel")->print(options),
+                                       from_file ? "--init" : "--model " + options.model));
+  if (!from_file)
     network.initialise_from(context, pictures, trainer.config());
-    trainer.restart_averages();
+  else if (ranks == nullptr || ranks->leads())
+    fill_initial_weights(options, context, network);
+  if (from_file && ranks != nullptr) {
+    ranks->share(context, trainer.tensors());
+    network.store().refresh_working_values(context);
   }
+  trainer.restart_averages();
 }
 
-int train_started(Start& start, MemorySets& sets, bool json) {
+/// Where an error ends the training, nobody writes to its tensors any more before they go.
+struct CutCollectives {
+  Ranks* ranks;
+  ~CutCollectives() {
+    if (ranks != nullptr && std::uncaught_exceptions() > 0) ranks->disconnect();
+  }
+};
+
+int train_started(Start& start, MemorySets& sets, bool json, Ranks* ranks) {
+  const bool leads = ranks == nullptr || ranks->leads();
   const std::unique_ptr<Context> context = make_context(start.options);
   const ChosenData data = choose_data(start.options);
   const Dataset& dataset = data.dataset;
-  for (const std::string& notice : data.notices) say(notice);
+  for (const std::string& notice : data.notices)
+    if (leads) say(notice);
   settle_data(start, dataset);
   const PictureKind kind{start.info.classes, start.info.height, start.info.width, start.info.channels};
   sets = {dataset.train.count, dataset.test.count, kind};
   const TrainOptions& options = start.options;
+  if (ranks != nullptr) {
+    ranks->compare(options, dataset.content_hash);
+    ranks->connect(*context, options);
+  }
 
-  const std::unique_ptr<Model> network = make_network(*context, options, kind);
+  const std::unique_ptr<Model> network = make_network(
+      *context, options, kind, ranks == nullptr ? 0 : ranks->rank(), ranks == nullptr ? 1 : ranks->size());
   const Split split = class_balanced_split(dataset.train.labels, dataset.classes(), options.val_split,
                                            static_cast<std::uint64_t>(options.seed));
   TrainerConfig config = trainer_config(options, normalisation_for(options.normalize, start.info.channels));
   config.pictures_per_epoch = static_cast<std::int64_t>(split.train.size());
+  if (ranks != nullptr) {
+    config.communicator = &ranks->communicator();
+    config.batch_norm_group = ranks->batch_norm_group();
+  }
   const PictureSet pictures = upload(*context, dataset.train, dataset.classes());
   Trainer trainer(*context, *network, pictures, config, [&](std::uint32_t epoch) {
     const auto draw = options.sampling == Sampling::shuffle ? epoch_order : epoch_order_with_replacement;
@@ -188,52 +210,98 @@ int train_started(Start& start, MemorySets& sets, bool json) {
   if (start.info.step > options.epochs * trainer.steps_per_epoch())
     fail(ErrorKind::usage, fmt::format("--epochs {}: the run has trained {} steps of {} an epoch already",
                                        options.epochs, start.info.step, trainer.steps_per_epoch()));
-  fill_network(start, *context, *network, trainer, pictures);
+  fill_network(start, ranks, *context, *network, trainer, pictures);
   const PictureSet test = upload(*context, dataset.test, dataset.classes());
   const double matrix_rate = measure_matrix_rate(*context, options.amp);
-  open_run(start, trainer.steps_per_epoch());
-  time_plans(*context, options, &*start.folder);
+  if (leads) open_run(start, trainer.steps_per_epoch());
+  if (ranks != nullptr) follow_open_run(start, *ranks);
+  const RunFolder folder = leads ? *start.folder : RunFolder("");
+  time_plans(*context, options, leads ? &folder : nullptr);
   Training training{*context,
                     *network,
                     trainer,
                     options,
-                    *start.folder,
+                    ranks,
+                    folder,
                     pictures,
                     test,
                     split.validation,
                     dataset.origin == DataOrigin::generated ? start.info.data : "",
                     training_flops(*network),
                     matrix_rate,
-                    start.info};
+                    start.info,
+                    start.resumed};
 
-  tell_start(start, *context, *network, training);
+  if (leads) tell_start(start, *context, *network, training);
   TrainLoop loop(training);
+  const CutCollectives cut{ranks};
   if (const int signal = loop.run(); signal != 0) {
+    if (ranks != nullptr) ranks->leave_together();
+    if (!leads) return 128 + signal;
     say(fmt::format("stopped by {} after step {} and saved; go on with: zeroth train --resume {}",
                     StopSignal::name_of(signal), trainer.steps_taken(), start.folder->path().string()));
     return 128 + signal;
   }
-  const double accuracy = report_test(loop.final_evaluation(), start, trainer.steps_taken(), json);
+  const Evaluation evaluation = loop.final_evaluation();
+  if (ranks != nullptr) ranks->leave_together();
+  if (!leads) return 0;
+  const double accuracy = report_test(evaluation, start, trainer.steps_taken(), json);
   if (options.target_acc && accuracy < *options.target_acc)
     fail(ErrorKind::diverged,
          fmt::format("accuracy {} misses --target-acc {}", percent(accuracy), percent(*options.target_acc)));
   return 0;
 }
 
-int train(const Said& said, bool json) {
-  Start start = decide_start(said);
+int train_here(const Said& said, bool json, Ranks* ranks) {
+  Start start = decide_start(said, ranks);
   const Device device = choose_device(start.options.device);
   const std::size_t free_bytes = free_memory(device);
   MemorySets sets;
   std::string what;
   try {
-    return train_started(start, sets, json);
+    return train_started(start, sets, json, ranks);
   } catch (const OutOfMemory& error) {
     what = error.what();
   } catch (const std::bad_alloc&) {
     what = "out of memory on the host";
   }
   fail(ErrorKind::runtime, out_of_memory_text(start.options, sets, device, free_bytes, what));
+}
+
+/// What decides how many processes train: read before anything else.
+TrainOptions launch_options(const Said& said) {
+  TrainOptions options;
+  for (const Setting& setting : settings()) {
+    const bool counts = setting.group == "Several ranks" || setting.key == "device" || setting.key == "out";
+    const Assignment* const assignment = counts ? last_said(said, setting.key) : nullptr;
+    if (assignment != nullptr) assign(options, *assignment);
+  }
+  return options;
+}
+
+int train(const Said& said, bool json) {
+  const TrainOptions asked = launch_options(said);
+  const std::optional<LaunchPlace> place = launch_place();
+  if ((!place || place->size == 1) && asked.ranks.value_or(1) > 1) {
+    check_collectives(asked.device);
+    return launch_ranks(said, asked);
+  }
+  if (place && asked.ranks && *asked.ranks != place->size)
+    fail(ErrorKind::usage, fmt::format("--ranks {}: {} has started this process as one of {}", *asked.ranks,
+                                       place->launcher, place->size));
+  if (!place || place->size == 1) return train_here(said, json, nullptr);
+  Ranks ranks(*place, asked);
+  try {
+    return train_here(said, json, &ranks);
+  } catch (const Error& error) {
+    ranks.fail(error);
+    // All ranks see the same loss, and rank 0 says what there is to say.
+    if (error.kind() == ErrorKind::diverged && !ranks.leads()) return static_cast<int>(error.kind());
+    throw;
+  } catch (const std::exception& error) {
+    ranks.fail(Error(ErrorKind::runtime, error.what()));
+    throw;
+  }
 }
 
 }  // namespace

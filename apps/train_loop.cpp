@@ -45,13 +45,15 @@ void TrainLoop::Sums::add(const Sums& more) {
 
 TrainLoop::TrainLoop(Training training)
     : training_(std::move(training)),
-      log_(training_.folder.path(), training_.info.data, last_kept_record(training_)),
       progress_(STDERR_FILENO, training_.options.quiet),
       last_step_(last_step_of(training_)),
       first_step_(training_.info.step),
       epoch_first_step_(first_step_),
       line_first_step_(first_step_) {
-  if (training_.options.tensorboard) events_.emplace(training_.folder.path(), last_kept_record(training_));
+  if (training_.leads())
+    log_.emplace(training_.folder.path(), training_.info.data, last_kept_record(training_));
+  if (training_.leads() && training_.options.tensorboard)
+    events_.emplace(training_.folder.path(), last_kept_record(training_));
   epoch_ = {training_.info.epoch_loss, training_.info.epoch_correct, training_.info.epoch_rows};
   training_.trainer.set_rate_scale(training_.info.plateau.scale);
 }
@@ -60,15 +62,18 @@ int TrainLoop::run() {
   const StopSignal signals;
   Trainer& trainer = training_.trainer;
   // From its first moment on a run can be resumed, however it ends.
-  if (!std::filesystem::exists(training_.folder.last())) save(training_.folder.last());
+  const bool saved =
+      training_.ranks == nullptr ? std::filesystem::exists(training_.folder.last()) : training_.resumed;
+  if (!saved) save(training_.folder.last());
   if (training_.info.evaluation_due) {
     gather();
     const double factor = trainer.config().schedule.factor(first_step_ - 1, trainer.steps_per_epoch());
-    learning_rate_ = training_.options.lr * (training_.info.plateau.scale * factor);
+    learning_rate_ = scaled_lr(training_.options) * (training_.info.plateau.scale * factor);
     finish_epoch();
   }
-  while (trainer.steps_taken() < last_step_ && StopSignal::received() == 0 && !stopped_early()) {
-    learning_rate_ = training_.options.lr * trainer.rate_factor();
+  int signal = 0;
+  while (trainer.steps_taken() < last_step_ && !stopped_early() && (signal = stop_signal()) == 0) {
+    learning_rate_ = scaled_lr(training_.options) * trainer.rate_factor();
     trainer.step();
     tell_step_notice();
     tested_.reset();
@@ -79,23 +84,29 @@ int TrainLoop::run() {
       log_line(trainer.at_epoch_start());
       show();
       finish_line();
-    } else if (steps == last_step_ || progress_.due(in_epoch, trainer.steps_per_epoch())) {
+    } else if (steps == last_step_ ||
+               (training_.ranks == nullptr && progress_.due(in_epoch, trainer.steps_per_epoch()))) {
       gather();
       show();
     }
     if (trainer.at_epoch_start()) finish_epoch();
   }
   progress_.clear();
-  const int signal = StopSignal::received();
   const bool within_epoch = !trainer.at_epoch_start() && trainer.steps_taken() > first_step_;
   if (within_epoch || training_.info.evaluation_due) {  // there is no checkpoint of this step yet
     gather();
     if (line_.rows > 0) log_line(true);
-    if (signal == 0) static_cast<void>(evaluate());
+    if (signal == 0 && !interrupted()) static_cast<void>(evaluate());
     save(training_.folder.last());
   }
-  // A signal may have come while this was evaluating or saving.
-  return StopSignal::received();
+  // A signal may have come while this was evaluating or saving; several ranks have agreed on theirs.
+  return training_.ranks == nullptr ? StopSignal::received() : signal;
+}
+
+int TrainLoop::stop_signal() {
+  const int received = StopSignal::received();
+  return training_.ranks == nullptr ? received
+                                    : training_.ranks->stop_before(training_.trainer.steps_taken(), received);
 }
 
 void TrainLoop::tell_step_notice() {
@@ -131,7 +142,8 @@ TrainLoop::Sums TrainLoop::sums() const {
 }
 
 double TrainLoop::images_per_second(std::int64_t first_step, Clock::time_point start) const {
-  const std::int64_t pictures = (training_.trainer.steps_taken() - first_step) * training_.options.batch_size;
+  const std::int64_t pictures = (training_.trainer.steps_taken() - first_step) *
+                                training_.options.batch_size * training_.options.ranks.value_or(1);
   return static_cast<double>(pictures) / std::max(seconds_since(start), 1e-9);
 }
 
@@ -141,7 +153,7 @@ std::string TrainLoop::no_longer_finite(const char* what) const {
 }
 
 void TrainLoop::fail_diverged(const std::string& what, const std::string& remedy) const {
-  const bool saved = std::filesystem::exists(training_.folder.last());
+  const bool saved = training_.leads() && std::filesystem::exists(training_.folder.last());
   fail(ErrorKind::diverged,
        fmt::format("{}; try {}{}", what, remedy,
                    saved ? "; the checkpoint before it is " + training_.folder.last().string() : ""));
@@ -194,20 +206,32 @@ std::string TrainLoop::report_text() const {
   return text;
 }
 
+/// One rank leaves an evaluation when a signal comes; several see theirs to the end, as the others wait for
+/// it.
+bool TrainLoop::interrupted() const {
+  return training_.ranks == nullptr && StopSignal::received() != 0;
+}
+
+Evaluation TrainLoop::evaluate_on(const PictureSet& set, std::span<const std::int32_t> indices,
+                                  TestViews views) {
+  if (training_.ranks == nullptr)
+    return training_.trainer.evaluate(set, indices, views, [this] { return interrupted(); });
+  return training_.ranks->evaluate(training_.context, training_.network, training_.trainer, set, indices,
+                                   views);
+}
+
 SetResult TrainLoop::evaluate() {
-  const auto interrupted = [] { return StopSignal::received() != 0; };
   if (interrupted()) return {};
   Metrics metrics;
   if (training_.validation.empty()) {
     if (!tested_) {
-      Evaluation tested = training_.trainer.evaluate(training_.test, {}, TestViews::one, interrupted);
+      Evaluation tested = evaluate_on(training_.test);
       if (interrupted()) return {};
       tested_ = std::move(tested);
     }
     metrics = tested_->metrics;
   } else {
-    metrics = training_.trainer.evaluate(training_.train, training_.validation, TestViews::one, interrupted)
-                  .metrics;
+    metrics = evaluate_on(training_.train, training_.validation).metrics;
     if (interrupted()) return {};
   }
   if (!std::isfinite(metrics.loss)) fail_diverged(no_longer_finite("the loss in evaluation"));
@@ -215,16 +239,25 @@ SetResult TrainLoop::evaluate() {
 }
 
 Evaluation TrainLoop::final_evaluation() {
-  if (!training_.validation.empty() && std::filesystem::exists(training_.folder.best())) {
+  const TestViews views = training_.options.tta;
+  if (training_.validation.empty() || !training_.info.best_accuracy) {
+    if (views != TestViews::one || !tested_) tested_ = evaluate_on(training_.test, {}, views);
+  } else if (training_.ranks == nullptr && !training_.network.store().shares()) {
     const SafetensorsFile best(training_.folder.best());
-    Context& context = training_.context;
     Model& network = training_.network;
-    load_weights(context, best, network,
+    load_weights(training_.context, best, network,
                  training_.options.averaged_weights ? averages_in(best, network) : "");
-    tested_ = zeroth::evaluate(context, network, training_.test, training_.trainer.config(), {},
-                               training_.options.tta);
-  } else if (training_.options.tta != TestViews::one || !tested_) {
-    tested_ = training_.trainer.evaluate(training_.test, {}, training_.options.tta);
+    tested_ =
+        zeroth::evaluate(training_.context, network, training_.test, training_.trainer.config(), {}, views);
+  } else {
+    std::optional<SafetensorsFile> best;
+    if (training_.leads()) best.emplace(training_.folder.best());
+    const std::int64_t steps = training_.trainer.steps_taken();
+    if (training_.ranks == nullptr)
+      load_training(training_.trainer, *best, steps);
+    else
+      training_.ranks->load_state(training_.context, training_.trainer, best ? &*best : nullptr, steps);
+    tested_ = evaluate_on(training_.test, {}, views);
   }
   if (!std::isfinite(tested_->metrics.loss)) fail_diverged(no_longer_finite("the loss on the test set"));
   return *tested_;
@@ -232,7 +265,7 @@ Evaluation TrainLoop::final_evaluation() {
 
 template <class Record>
 void TrainLoop::log(const Record& record) {
-  log_.write(record);
+  if (log_) log_->write(record);
   if (events_) events_->write(record);
 }
 
@@ -293,7 +326,7 @@ void TrainLoop::finish_epoch() {
   const bool validates = !training_.validation.empty();
   training_.info.evaluation_due = true;
   const SetResult result = evaluate();
-  if (StopSignal::received() != 0) return;
+  if (interrupted()) return;
   training_.info.evaluation_due = false;
   (validates ? record.validation : record.test) = result;
   record.seconds = seconds_since(epoch_start_);
@@ -325,7 +358,7 @@ void TrainLoop::save_epoch(std::int64_t epoch, bool best) {
   if (best) save(training_.folder.best());
   if (options.save_every > 0 && epoch % options.save_every == 0) {
     save(training_.folder.of_epoch(epoch));
-    training_.folder.prune(options.keep);
+    if (training_.leads()) training_.folder.prune(options.keep);
   }
 }
 
@@ -333,12 +366,12 @@ void TrainLoop::judge(std::int64_t epoch, double accuracy) {
   const TrainOptions& options = training_.options;
   CheckpointInfo& info = training_.info;
   if (options.schedule == ScheduleKind::plateau &&
-      info.plateau.after_epoch(options.plateau, options.lr, accuracy)) {
+      info.plateau.after_epoch(options.plateau, scaled_lr(options), accuracy)) {
     training_.trainer.set_rate_scale(info.plateau.scale);
     progress_.message(
         fmt::format("no better accuracy than {} for more than {}: learning rate {:.3g} from here on",
                     percent(*info.plateau.best), count_of(options.plateau.patience, "epoch"),
-                    options.lr * info.plateau.scale));
+                    scaled_lr(options) * info.plateau.scale));
   }
   info.early_stop.after_epoch(accuracy);
   if (stopped_early())
@@ -359,7 +392,7 @@ void TrainLoop::save(const std::filesystem::path& path) {
   info.epoch_correct = epoch_.correct;
   info.epoch_rows = epoch_.rows;
   try {
-    save_tensors(training_.context, path, training_.trainer.tensors(), info.metadata());
+    save_training(training_.trainer, path, info.metadata());
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::diverged) throw;
     fail_diverged(no_longer_finite("a weight"));

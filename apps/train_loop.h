@@ -8,6 +8,7 @@
 
 #include "apps/checkpoint_info.h"
 #include "apps/options.h"
+#include "apps/ranks.h"
 #include "apps/run_folder.h"
 #include "engine/event_log.h"
 #include "engine/progress.h"
@@ -23,12 +24,17 @@ struct Training {
   Model& network;
   Trainer& trainer;
   const TrainOptions& options;
-  const RunFolder& folder;
+  Ranks* ranks;             ///< null: there is one
+  const RunFolder& folder;  ///< rank 0's
   PictureSet train, test;
   std::vector<std::int32_t> validation;             ///< indices into train; empty: none held out
   std::string note;                                 ///< on the progress line; empty for real pictures
   double flops_per_image = 0.0, matrix_rate = 0.0;  ///< 0: unknown
   CheckpointInfo info;                              ///< of the start: a resumed run's, or a new one's
+  bool resumed = false;
+
+  /// Whether this process writes files and talks.
+  bool leads() const { return ranks == nullptr || ranks->leads(); }
 };
 
 /// Epochs of steps with all that goes with them: progress, log, evaluation, checkpoints.
@@ -63,6 +69,9 @@ class TrainLoop {
   /// On the validation pictures, where some are held out, else on the test set.
   /// What it gives where a signal has come meanwhile is of no use.
   SetResult evaluate();
+  Evaluation evaluate_on(const PictureSet& set, std::span<const std::int32_t> indices = {},
+                         TestViews views = TestViews::one);
+  bool interrupted() const;
   template <class Record>
   void log(const Record& record);
   void log_line(bool with_alphas);
@@ -75,8 +84,11 @@ class TrainLoop {
   bool stopped_early() const;
   void save(const std::filesystem::path& path);
 
+  /// The signal for which the training ends before its next step, or 0: the same on all ranks.
+  int stop_signal();
+
   Training training_;
-  RunLog log_;
+  std::optional<RunLog> log_;       // rank 0's
   std::optional<EventLog> events_;  // --tensorboard
   Progress progress_;
   std::int64_t last_step_ = 0;

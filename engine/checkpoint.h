@@ -15,7 +15,6 @@ namespace zeroth {
 /// file stays. Other errors as write_safetensors().
 void save_tensors(Context& context, const std::filesystem::path& path, std::span<const NamedTensor> tensors,
                   const SafetensorsMetadata& metadata);
-
 /// The same of a training, whole, whatever its ranks share: all ranks call it, and rank 0 writes. Throws
 /// Error(diverged) on all ranks alike.
 void save_training(Trainer& trainer, const std::filesystem::path& path, const SafetensorsMetadata& metadata);

@@ -208,6 +208,7 @@ void Trainer::queue_step() {
   if (parallel_) parallel_->begin_step();
   phase.emplace("forward");
   Tape tape(context_, Tape::Mode::training);
+  tape.set_batch_norm_group(config_.batch_norm_group);
   const Variable logits = network_.forward(tape, tape.constant(x));
   const Loss loss = softmax_cross_entropy(tape, logits, labels_, config_.label_smoothing, metrics_,
                                           {other_labels_, share_});

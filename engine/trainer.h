@@ -56,6 +56,8 @@ struct TrainerConfig {
   /// Ranks that train together, for which the network's parameters have been materialised: rank r of k takes
   /// entries r * batch_size on of the next k * batch_size of an epoch's order. Outlives the trainer.
   Communicator* communicator = nullptr;
+  /// Ranks whose pictures batch norm takes for one batch (batch_norm_ranks.h); null: each rank's for itself.
+  const RankGroup* batch_norm_group = nullptr;
 };
 
 /// Sums since they were last read.
@@ -148,6 +150,7 @@ class Trainer {
   std::vector<HostTensor> gather_state();
   /// The same without bytes.
   std::vector<HostTensor> state_layout() const;
+  static constexpr const char* kMetricsName = "metrics";  ///< sums of each rank, one behind the other
   /// Whether older checkpoints lack a tensor, which then begins anew or is made up for.
   static bool may_lack(const std::string& name) { return name.starts_with("guard.") || name == kMetricsName; }
   /// Takes what gather_state() gave at any number of ranks, after `steps` steps; `bytes_of` finds a tensor,
@@ -167,7 +170,6 @@ class Trainer {
   void set_shares();
   Tensor queue_batch();
   void queue_step();
-  static constexpr const char* kMetricsName = "metrics";
   struct FlatBuffer {
     std::string prefix;  // of a parameter's name
     Tensor value;

@@ -29,5 +29,5 @@ configure_package_config_file(engine/cmake/zeroth-config.cmake.in ${PROJECT_BINA
                               INSTALL_DESTINATION ${ZEROTH_PACKAGE_FOLDER} NO_SET_AND_CHECK_MACRO)
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/zeroth-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/zeroth-config.cmake ${PROJECT_BINARY_DIR}/zeroth-config-version.cmake
-              engine/cmake/FindDNNL.cmake
+              engine/cmake/FindDNNL.cmake engine/cmake/FindGloo.cmake
         DESTINATION ${ZEROTH_PACKAGE_FOLDER})

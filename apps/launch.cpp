@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "apps/command_line.h"
+#include "apps/find_checkpoint.h"
 #include "apps/parse_value.h"
 #include "apps/run_folder.h"
 #include "engine/parallel/socket.h"
@@ -196,7 +197,7 @@ std::optional<RunFolder> find_run_folder(const Said& said, const TrainOptions& o
   if (!options.out.empty()) return RunFolder(options.out);
   if (resume != nullptr) {
     const auto checkpoint = find_resume_checkpoint(resume->text, "");
-    if (checkpoint) return run_folder_of(*checkpoint);
+    if (checkpoint) return run_folder_of(checkpoint->path);
   }
   const RunFolder chosen = make_run_folder(options.model);
   words.insert(words.end(), {"--out", chosen.path().string()});

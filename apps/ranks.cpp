@@ -219,7 +219,7 @@ Evaluation Ranks::evaluate(Context& context, Network& network, Trainer& trainer,
   sums.insert(sums.end(), result.class_rows.begin(), result.class_rows.end());
   sums.insert(sums.end(), result.class_correct.begin(), result.class_correct.end());
   const Tensor on_device = Tensor::from_host<double>(context, {static_cast<std::int64_t>(sums.size())}, sums);
-  communicator_->all_reduce(context, on_device, Reduction::sum);
+  communicator_->all_reduce(context, on_device, RankReduction::sum);
   communicator_->join(context);
   sums = on_device.to_host<double>(context);
   const auto count = [&](std::size_t i) { return static_cast<std::int64_t>(sums[i]); };

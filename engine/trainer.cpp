@@ -234,7 +234,7 @@ void Trainer::step() {
 Metrics Trainer::metrics() {
   if (!parallel_) return read_metrics(context_, metrics_);
   const Tensor sums = Tensor::from_host<double>(context_, {3}, metrics_.to_host<double>(context_));
-  config_.communicator->all_reduce(context_, sums, Reduction::sum);
+  config_.communicator->all_reduce(context_, sums, RankReduction::sum);
   config_.communicator->join(context_);
   return read_metrics(context_, sums);
 }

@@ -7,7 +7,7 @@
 
 namespace zeroth {
 
-enum class Reduction : std::uint8_t { sum, max };
+enum class RankReduction : std::uint8_t { sum, max };
 
 /// What this rank has sent to others since the communicator was made: what a ring needs for the same
 /// collectives (Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms", 2009), which no algorithm
@@ -31,11 +31,11 @@ class Communicator {
   virtual int size() const = 0;
 
   /// Every rank's `values` become their reduction over ranks. (n)
-  virtual void all_reduce(Context& context, TensorView values, Reduction reduction) = 0;
+  virtual void all_reduce(Context& context, TensorView values, RankReduction reduction) = 0;
   /// `own` (n) becomes part `rank()` of the reduction of all ranks' `parts` (size() * n). It may lie in its
   /// place within `parts`.
   virtual void reduce_scatter(Context& context, ConstTensorView parts, TensorView own,
-                              Reduction reduction) = 0;
+                              RankReduction reduction) = 0;
   /// Part r of `parts` (size() * n) becomes rank r's `own` (n), which may lie in its place within `parts`.
   virtual void all_gather(Context& context, ConstTensorView own, TensorView parts) = 0;
   /// Every rank's `values` become those of rank `root`.

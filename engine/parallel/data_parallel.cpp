@@ -148,13 +148,13 @@ void DataParallel::reduce(std::size_t index) {
   Chunk& chunk = store_.chunks()[index];
   progress_[index].reduced = true;
   if (sharing() == Sharing::nothing) {
-    communicator_.all_reduce(context_, chunk.gradients, Reduction::sum);
+    communicator_.all_reduce(context_, chunk.gradients, RankReduction::sum);
     return;
   }
   release_reduced();
   const Tensor own =
       part_of(chunk.working ? store_.flat_working_gradients() : store_.flat_gradients(), chunk);
-  communicator_.reduce_scatter(context_, chunk.gradients, own, Reduction::sum);
+  communicator_.reduce_scatter(context_, chunk.gradients, own, RankReduction::sum);
   if (releases_gradients()) in_flight_ = index;
 }
 

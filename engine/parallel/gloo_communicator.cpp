@@ -49,8 +49,9 @@ class GlooCommunicator final : public Communicator {
 
   int rank() const override { return rendezvous_.rank(); }
   int size() const override { return rendezvous_.size(); }
-  void all_reduce(Context& context, TensorView values, Reduction reduction) override;
-  void reduce_scatter(Context& context, ConstTensorView parts, TensorView own, Reduction reduction) override;
+  void all_reduce(Context& context, TensorView values, RankReduction reduction) override;
+  void reduce_scatter(Context& context, ConstTensorView parts, TensorView own,
+                      RankReduction reduction) override;
   void all_gather(Context& context, ConstTensorView own, TensorView parts) override;
   void broadcast(Context& context, TensorView values, int root) override;
   void join(Context& context) override;
@@ -246,7 +247,7 @@ void GlooCommunicator::gather(const void* own, void* parts, const Counts& counts
   gloo::allgatherv(options);
 }
 
-void GlooCommunicator::all_reduce(Context& context, TensorView values, Reduction reduction) {
+void GlooCommunicator::all_reduce(Context& context, TensorView values, RankReduction reduction) {
   check_exchanged("all_reduce", values);
   if (size() == 1 || values.elements() == 0) return;
   const auto width = static_cast<std::int64_t>(size_of(values.dtype));
@@ -267,7 +268,7 @@ void GlooCommunicator::all_reduce(Context& context, TensorView values, Reduction
 }
 
 void GlooCommunicator::reduce_scatter(Context& context, ConstTensorView parts, TensorView own,
-                                      Reduction reduction) {
+                                      RankReduction reduction) {
   check_parts("reduce_scatter", parts, own);
   const Counts counts(static_cast<std::size_t>(size()), static_cast<std::int64_t>(own.bytes()));
   queue(context, sum(counts) - counts[0], [=, this] {

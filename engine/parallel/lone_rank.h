@@ -9,8 +9,8 @@ class LoneRank final : public Communicator {
  public:
   int rank() const override { return 0; }
   int size() const override { return 1; }
-  void all_reduce(Context&, TensorView, Reduction) override {}
-  void reduce_scatter(Context& context, ConstTensorView parts, TensorView own, Reduction) override {
+  void all_reduce(Context&, TensorView, RankReduction) override {}
+  void reduce_scatter(Context& context, ConstTensorView parts, TensorView own, RankReduction) override {
     copy(context, parts, own);
   }
   void all_gather(Context& context, ConstTensorView own, TensorView parts) override {

@@ -58,8 +58,9 @@ class NcclCommunicator final : public Communicator {
 
   int rank() const override { return rendezvous_.rank(); }
   int size() const override { return rendezvous_.size(); }
-  void all_reduce(Context& context, TensorView values, Reduction reduction) override;
-  void reduce_scatter(Context& context, ConstTensorView parts, TensorView own, Reduction reduction) override;
+  void all_reduce(Context& context, TensorView values, RankReduction reduction) override;
+  void reduce_scatter(Context& context, ConstTensorView parts, TensorView own,
+                      RankReduction reduction) override;
   void all_gather(Context& context, ConstTensorView own, TensorView parts) override;
   void broadcast(Context& context, TensorView values, int root) override;
   void join(Context& context) override;
@@ -211,11 +212,11 @@ void NcclCommunicator::check_parts(const char* collective, ConstTensorView parts
                      name_of(parts.dtype), size(), own.elements(), name_of(own.dtype)));
 }
 
-ncclRedOp_t operation_of(Reduction reduction) {
-  return reduction == Reduction::sum ? ncclSum : ncclMax;
+ncclRedOp_t operation_of(RankReduction reduction) {
+  return reduction == RankReduction::sum ? ncclSum : ncclMax;
 }
 
-void NcclCommunicator::all_reduce(Context& context, TensorView values, Reduction reduction) {
+void NcclCommunicator::all_reduce(Context& context, TensorView values, RankReduction reduction) {
   check_exchanged("all_reduce", values);
   const auto n = static_cast<std::size_t>(values.elements());
   if (n == 0) return;
@@ -227,7 +228,7 @@ void NcclCommunicator::all_reduce(Context& context, TensorView values, Reduction
 }
 
 void NcclCommunicator::reduce_scatter(Context& context, ConstTensorView parts, TensorView own,
-                                      Reduction reduction) {
+                                      RankReduction reduction) {
   check_parts("reduce_scatter", parts, own);
   const auto n = static_cast<std::size_t>(own.elements());
   if (n == 0) return;

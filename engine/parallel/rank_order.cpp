@@ -10,7 +10,7 @@ namespace {
 constexpr std::int64_t kBlock = 1024;  // elements whose sums stay in the first cache
 
 template <class T, class Sum, class Widen, class Narrow>
-void reduce(const T* parts, int ranks, std::int64_t n, Reduction reduction, T* to, Widen widen,
+void reduce(const T* parts, int ranks, std::int64_t n, RankReduction reduction, T* to, Widen widen,
             Narrow narrow) {
   std::array<Sum, kBlock> sums;
   for (std::int64_t begin = 0; begin < n; begin += kBlock) {
@@ -18,7 +18,7 @@ void reduce(const T* parts, int ranks, std::int64_t n, Reduction reduction, T* t
     for (std::int64_t i = 0; i < count; ++i) sums[static_cast<std::size_t>(i)] = widen(parts[begin + i]);
     for (int rank = 1; rank < ranks; ++rank) {
       const T* part = parts + rank * n + begin;
-      if (reduction == Reduction::sum) {
+      if (reduction == RankReduction::sum) {
         for (std::int64_t i = 0; i < count; ++i) sums[static_cast<std::size_t>(i)] += widen(part[i]);
       } else {
         for (std::int64_t i = 0; i < count; ++i) {
@@ -32,7 +32,7 @@ void reduce(const T* parts, int ranks, std::int64_t n, Reduction reduction, T* t
 }
 
 template <class T>
-void reduce_floating(const void* parts, int ranks, std::int64_t n, Reduction reduction, void* to) {
+void reduce_floating(const void* parts, int ranks, std::int64_t n, RankReduction reduction, void* to) {
   reduce<T, compute_t<T>>(
       static_cast<const T*>(parts), ranks, n, reduction, static_cast<T*>(to),
       [](T x) { return to_compute(x); }, [](compute_t<T> x) { return from_compute<T>(x); });
@@ -45,7 +45,7 @@ void check_exchanged(const char* collective, ConstTensorView values) {
     fail(ErrorKind::usage, std::string(collective) + ": ranks do not exchange u8 tensors");
 }
 
-void reduce_in_rank_order(const void* parts, int ranks, std::int64_t n, DType dtype, Reduction reduction,
+void reduce_in_rank_order(const void* parts, int ranks, std::int64_t n, DType dtype, RankReduction reduction,
                           void* to) {
   if (dtype == DType::i32) {
     const auto same = [](std::int32_t x) { return x; };

@@ -9,7 +9,7 @@ void check_exchanged(const char* collective, ConstTensorView values);
 
 /// `to` (n) becomes the reduction of `parts` (ranks * n, host memory) in the order of ranks: sums in f32, f64
 /// for f64, i32 for i32, rounded once; the maximum of anything and NaN is NaN. `to` may be one of the parts.
-void reduce_in_rank_order(const void* parts, int ranks, std::int64_t n, DType dtype, Reduction reduction,
+void reduce_in_rank_order(const void* parts, int ranks, std::int64_t n, DType dtype, RankReduction reduction,
                           void* to);
 
 /// Of `n` elements, rank r's share: [begin, end). Shares differ by one element at most.

@@ -72,14 +72,15 @@ class Replicas::Rank final : public Communicator {
   int rank() const override { return rank_; }
   int size() const override { return static_cast<int>(meeting_.from.size()); }
 
-  void all_reduce(Context& context, TensorView values, Reduction reduction) override {
+  void all_reduce(Context& context, TensorView values, RankReduction reduction) override {
     count(2 * sent(values.bytes()));
     queue(context, values, values, [=, this, &context](const auto& from, const auto& to) {
       const std::int64_t n = to[0].elements(), begin = n * rank_ / size(), end = n * (rank_ + 1) / size();
       combine(context, from, begin, to, begin, end - begin, reduction);
     });
   }
-  void reduce_scatter(Context& context, ConstTensorView parts, TensorView own, Reduction reduction) override {
+  void reduce_scatter(Context& context, ConstTensorView parts, TensorView own,
+                      RankReduction reduction) override {
     check_parts(own, parts, size());
     count(sent(parts.bytes()));
     queue(context, parts, own, [=, this, &context](const auto& from, const auto& to) {
@@ -129,9 +130,10 @@ class Replicas::Rank final : public Communicator {
   }
   static void combine(Context& context, const std::vector<ConstTensorView>& from, std::int64_t source_first,
                       const std::vector<TensorView>& to, std::int64_t result_first, std::int64_t elements,
-                      Reduction reduction) {
-    rank_sum_forward(
-        context, {elements, source_first, result_first, to[0].dtype, reduction == Reduction::sum}, from, to);
+                      RankReduction reduction) {
+    rank_sum_forward(context,
+                     {elements, source_first, result_first, to[0].dtype, reduction == RankReduction::sum},
+                     from, to);
   }
 
   /// `act` does this rank's share of a collective, with the operands of all ranks.

@@ -63,8 +63,8 @@ TEST_CASE("NCCL's collectives run after what the stream was given before, and jo
     CHECK(toy().blocking == 0);
     CHECK(ranks->why_no_capture() == "");
     const TensorView a = one.values({1, 2, 3}), b = one.values({0, 0, 0}), c = one.values({0, 0, 0});
-    ranks->all_reduce(one.context, a, Reduction::sum);
-    ranks->reduce_scatter(one.context, a, b, Reduction::max);
+    ranks->all_reduce(one.context, a, RankReduction::sum);
+    ranks->reduce_scatter(one.context, a, b, RankReduction::max);
     ranks->all_gather(one.context, b, c);
     ranks->broadcast(one.context, c, 0);
     ranks->join(one.context);
@@ -105,14 +105,14 @@ TEST_CASE("an error in the background aborts NCCL's communicator and is named", 
   OneRank one;
   const auto ranks = make_nccl_communicator(one.rendezvous, one.context);
   const TensorView a = one.values({1});
-  ranks->all_reduce(one.context, a, Reduction::sum);
+  ranks->all_reduce(one.context, a, RankReduction::sum);
   toy().error = ncclRemoteError;
   for (int i = 0; i < 100 && toy().aborted == 0; ++i) std::this_thread::sleep_for(20ms);
   CHECK(toy().aborted == 1);
   const auto [kind, message] = failure_of([&] { ranks->join(one.context); });
   CHECK(kind == ErrorKind::peer);
   CHECK(message == "NCCL on rank 0 on " + host_name() + ": remote process exited");
-  CHECK_THROWS_AS(ranks->all_reduce(one.context, a, Reduction::sum), Error);
+  CHECK_THROWS_AS(ranks->all_reduce(one.context, a, RankReduction::sum), Error);
 }
 
 TEST_CASE("ranks that NCCL never finds are waited for as long as ranks that join", "[nccl]") {

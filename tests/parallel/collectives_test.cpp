@@ -49,14 +49,14 @@ T element(const Bytes& bytes, std::int64_t i) {
 
 /// The sum or maximum by the plainest loop: one element at a time, ranks in order.
 template <class T, class Sum, class Widen, class Narrow>
-Bytes plainly(const std::vector<Bytes>& of_ranks, Reduction reduction, Widen widen, Narrow narrow) {
+Bytes plainly(const std::vector<Bytes>& of_ranks, RankReduction reduction, Widen widen, Narrow narrow) {
   Bytes result = of_ranks[0];
   for (std::size_t i = 0; i < result.size() / sizeof(T); ++i) {
     const auto at = static_cast<std::int64_t>(i);
     Sum sum = widen(element<T>(of_ranks[0], at));
     for (std::size_t r = 1; r < of_ranks.size(); ++r) {
       const Sum x = widen(element<T>(of_ranks[r], at));
-      sum = reduction == Reduction::sum ? static_cast<Sum>(sum + x) : std::max(sum, x);
+      sum = reduction == RankReduction::sum ? static_cast<Sum>(sum + x) : std::max(sum, x);
     }
     const T rounded = narrow(sum);
     std::memcpy(result.data() + i * sizeof(T), &rounded, sizeof(T));
@@ -64,7 +64,7 @@ Bytes plainly(const std::vector<Bytes>& of_ranks, Reduction reduction, Widen wid
   return result;
 }
 
-Bytes expected(const std::vector<Bytes>& of_ranks, DType dtype, Reduction reduction) {
+Bytes expected(const std::vector<Bytes>& of_ranks, DType dtype, RankReduction reduction) {
   const auto same = [](auto x) { return x; };
   if (dtype == DType::f64) return plainly<double, double>(of_ranks, reduction, same, same);
   if (dtype == DType::f32) return plainly<float, float>(of_ranks, reduction, same, same);
@@ -105,13 +105,13 @@ TEST_CASE("collectives of 1 to 4 ranks give plain sums in rank order, the same b
     struct Case {
       DType dtype;
       std::int64_t n;
-      Reduction reduction;
+      RankReduction reduction;
       std::vector<Bytes> in, all, scattered, gathered, sent;
     };
     std::vector<Case> cases;
     for (const DType dtype : kDTypes)
       for (const std::int64_t n : {1, 3, 1000, 4099})
-        for (const Reduction reduction : {Reduction::sum, Reduction::max}) {
+        for (const RankReduction reduction : {RankReduction::sum, RankReduction::max}) {
           Case c{dtype, n, reduction, {}, {}, {}, {}, {}};
           for (int rank = 0; rank < size; ++rank)
             c.in.push_back(values_of(rank, n * size, dtype, static_cast<unsigned>(cases.size())));
@@ -153,13 +153,13 @@ TEST_CASE("a part reduced in its place, or a range cut elsewhere, has the bits o
   cut = parts = whole;
   with_ranks(kRanks, [&](Communicator& ranks, Context& context) {
     const auto r = static_cast<std::size_t>(ranks.rank());
-    ranks.all_reduce(context, view(whole[r], DType::bf16), Reduction::sum);
+    ranks.all_reduce(context, view(whole[r], DType::bf16), RankReduction::sum);
     auto* const start = reinterpret_cast<std::uint16_t*>(cut[r].data());
     for (const auto& [begin, end] : {std::pair<std::int64_t, std::int64_t>{900, kCount}, {7, 900}, {0, 7}})
-      ranks.all_reduce(context, TensorView{start + begin, {end - begin}, DType::bf16}, Reduction::sum);
+      ranks.all_reduce(context, TensorView{start + begin, {end - begin}, DType::bf16}, RankReduction::sum);
     auto* const place = reinterpret_cast<std::uint16_t*>(parts[r].data()) + r * 701;
     const TensorView own{place, {701}, DType::bf16};
-    ranks.reduce_scatter(context, view(parts[r], DType::bf16), own, Reduction::sum);
+    ranks.reduce_scatter(context, view(parts[r], DType::bf16), own, RankReduction::sum);
     ranks.all_gather(context, own, view(parts[r], DType::bf16));
   });
   for (std::size_t r = 0; r < kRanks; ++r) {
@@ -184,9 +184,9 @@ TEST_CASE("a rank sends the bytes that a ring needs") {
         traffic = {ranks.traffic().collectives - before.collectives, ranks.traffic().bytes - before.bytes};
         before = ranks.traffic();
       };
-      ranks.all_reduce(context, view(all, DType::f32), Reduction::sum);
+      ranks.all_reduce(context, view(all, DType::f32), RankReduction::sum);
       note(reduced[r]);
-      ranks.reduce_scatter(context, view(all, DType::f32), view(own, DType::f32), Reduction::sum);
+      ranks.reduce_scatter(context, view(all, DType::f32), view(own, DType::f32), RankReduction::sum);
       note(scattered[r]);
       ranks.all_gather(context, view(own, DType::f32), view(all, DType::f32));
       note(gathered[r]);
@@ -218,7 +218,7 @@ TEST_CASE("operands that do not fit are refused") {
       test::expect(false, words);
     };
     refused("all_reduce: ranks do not exchange u8 tensors",
-            [&] { ranks.all_reduce(context, view(bytes, DType::u8), Reduction::sum); });
+            [&] { ranks.all_reduce(context, view(bytes, DType::u8), RankReduction::sum); });
     refused("all_gather: parts of 32 f32 elements do not fit 1 ranks' 16 f32",
             [&] { ranks.all_gather(context, view(bytes, DType::f32), view(more, DType::f32)); });
     refused("broadcast: root is a rank", [&] { ranks.broadcast(context, view(bytes, DType::f32), 1); });

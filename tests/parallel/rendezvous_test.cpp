@@ -213,7 +213,7 @@ TEST_CASE("a collective that waits for a rank which is gone is cut") {
       return;
     }
     std::vector<float> values(100000);
-    communicator->all_reduce(context, {values.data(), {100000}, DType::f32}, Reduction::sum);
+    communicator->all_reduce(context, {values.data(), {100000}, DType::f32}, RankReduction::sum);
     communicator->join(context);
   });
   CHECK(thrown[0] == rank_name(1, host_name()) + " failed: no more");

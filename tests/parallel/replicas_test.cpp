@@ -49,10 +49,10 @@ TEST_CASE("replicas' collectives combine in rank order and count a ring's bytes"
         const Tensor gathered = Tensor::zeros(context, {n}, DType::f32);
         const Tensor most = Tensor::from_host<std::int32_t>(context, {1}, std::vector<std::int32_t>{rank});
         const Tensor from_last = Tensor::from_host<float>(context, {n}, filled(rank, n));
-        ranked.all_reduce(context, all, Reduction::sum);
-        ranked.reduce_scatter(context, parts, own, Reduction::sum);
+        ranked.all_reduce(context, all, RankReduction::sum);
+        ranked.reduce_scatter(context, parts, own, RankReduction::sum);
         ranked.all_gather(context, own, gathered);
-        ranked.all_reduce(context, most, Reduction::max);
+        ranked.all_reduce(context, most, RankReduction::max);
         ranked.broadcast(context, from_last, ranks - 1);
         ranked.join(context);
         const auto sums = all.to_host<float>(context), again = gathered.to_host<float>(context),
@@ -83,7 +83,7 @@ TEST_CASE("16-bit sums of replicas are taken in f32 and rounded once", "[paralle
     // 256 + 1 and once more are 256 each time in bf16; in f32 the ones survive until there are three of them.
     const std::vector<bf16> one{from_compute<bf16>(ranked.rank() == 0 ? 256.0f : 1.0f)};
     const Tensor value = Tensor::from_host<bf16>(context, {1}, one);
-    ranked.all_reduce(context, value, Reduction::sum);
+    ranked.all_reduce(context, value, RankReduction::sum);
     ranked.join(context);
     if (to_compute(value.to_host<bf16>(context)[0]) != 260.0f) fail(ErrorKind::runtime, "not 260");
   });
@@ -97,7 +97,7 @@ TEST_CASE("a replica that fails ends the others, and its error is the one report
       const Tensor value = Tensor::zeros(context, {4}, DType::f32);
       if (ranked.rank() == 1) fail(ErrorKind::data, "no pictures");
       try {
-        ranked.all_reduce(context, value, Reduction::sum);
+        ranked.all_reduce(context, value, RankReduction::sum);
         ranked.join(context);
       } catch (const Error& error) {
         told +=
@@ -115,7 +115,7 @@ TEST_CASE("replicas that disagree about a collective are told", "[parallel][repl
     run_replicas(2, [](Communicator& ranked) {
       Context context({DeviceKind::cpu, 0});
       const Tensor value = Tensor::zeros(context, {4 + ranked.rank()}, DType::f32);
-      ranked.all_reduce(context, value, Reduction::sum);
+      ranked.all_reduce(context, value, RankReduction::sum);
       ranked.join(context);
     });
   };
@@ -127,7 +127,7 @@ TEST_CASE("replicas that disagree about a collective are told", "[parallel][repl
           Context context({DeviceKind::cpu, 0});
           const Tensor value = Tensor::zeros(context, {4}, DType::f32);
           if (ranked.rank() == 1) return;
-          ranked.all_reduce(context, value, Reduction::sum);
+          ranked.all_reduce(context, value, RankReduction::sum);
           ranked.join(context);
         },
         5.0);

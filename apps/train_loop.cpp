@@ -272,9 +272,13 @@ void TrainLoop::log(const Record& record) {
 /// Read from the device: between epochs, when nothing is lost by waiting.
 std::vector<std::pair<std::string, double>> TrainLoop::alphas() const {
   std::vector<std::pair<std::string, double>> all;
-  for (const Parameter& parameter : training_.network.store().parameters())
-    if (parameter.group == ParameterGroup::alpha)
-      all.emplace_back(parameter.name, numbers_of(training_.context, parameter.value).front());
+  const ParameterStore& store = training_.network.store();
+  for (const Parameter& parameter : store.parameters()) {
+    if (parameter.group != ParameterGroup::alpha) continue;
+    // Where ranks share weights themselves, nobody has them between steps.
+    const Tensor& value = store.shares() ? parameter.working_value : parameter.value;
+    if (value.defined()) all.emplace_back(parameter.name, numbers_of(training_.context, value).front());
+  }
   return all;
 }
 

@@ -84,7 +84,7 @@ TEST_CASE("a training without memory is told what it takes, what there is and wh
   TrainOptions options;
   options.model = "resnet20";
   options.batch_size = 1024;
-  const MemorySets sets{1000, 100};
+  const MemorySets sets{2000, 100};
   const auto text = [&](std::size_t free, DeviceKind kind) {
     return out_of_memory_text(options, sets, {kind, 0}, free, "cudaMalloc refused");
   };

@@ -133,7 +133,7 @@ TEST_CASE("a generated set survives the disk", "[cifar]") {
   CHECK(contains(verify_dataset((scratch / "set").string()).summary(),
                  "100 training pictures (10 of each class)"));
 
-  CHECK(contains(message_of(ErrorKind::data, [&] { write_cifar10_layout(made, scratch / "set"); }),
+  CHECK(contains(message_of(ErrorKind::usage, [&] { write_cifar10_layout(made, scratch / "set"); }),
                  "not empty"));
   message_of(ErrorKind::usage,
              [&] { write_cifar10_layout(generate_dataset(3, 101, 20), scratch / "other"); });

@@ -23,11 +23,13 @@ void plant(SmallTraining& training, const std::string& name, float value) {
 TEST_CASE("what stops being finite first is named, forward and backward", "[training][nonfinite]") {
   for (const DeviceKind device : {DeviceKind::cpu, DeviceKind::simt})
     for (const DType working : {DType::f32, DType::bf16}) {
+      if (device == DeviceKind::simt && working == DType::bf16) continue;  // slowly
       INFO(name_of(device) << " " << name_of(working));
       const auto found = [&](const std::string& name, float value, double loss_scale = 1.0) {
         TrainerConfig config = small_config();
         config.optimizer.guard.loss_scale = loss_scale;
-        SmallTraining training(config, 64, working, device);
+        config.batch_size = 4;
+        SmallTraining training(config, 16, working, device);
         if (!name.empty()) plant(training, name, value);
         const auto before = training.values();
         for (int step = 0; step < 3; ++step) training.trainer.step();
@@ -45,9 +47,9 @@ TEST_CASE("what stops being finite first is named, forward and backward", "[trai
       CHECK(found("layer2.0.conv1.weight", infinity) ==
             "the parameter 'layer2.0.conv1.weight' (1 of 4608 values)");
       // 3e38 is finite; what batch norm makes of it is not.
-      CHECK(found("layer2.0.bn1.weight", 3e38f).starts_with("the output of 'layer2.0."));
-      CHECK(found("layer3.0.bn1.bias", 3e38f).starts_with("the output of 'layer3.0."));
-      // The gradient of the loss overflows at the first layer on the way back.
-      CHECK(found("", 0.0f, 1e38 * 1e3).starts_with("the gradient of 'fc."));
+      CHECK(found("layer2.0.bn1.weight", 3e38f).starts_with("the output of 'layer2.0.bn1'"));
+      CHECK(found("layer3.0.bn2.weight", 3e38f).starts_with("the output of 'layer3.0.bn2'"));
+      // The loss is finite, and its gradient overflows at the first layer on the way back.
+      CHECK(found("", 0.0f, infinity).starts_with("the gradient of 'fc."));
     }
 }

@@ -69,10 +69,16 @@ struct SmallTraining {
       const auto add = [&](const auto& numbers) {
         all.emplace_back(tensor.name, std::vector<double>(numbers.begin(), numbers.end()));
       };
-      if (tensor.value.dtype() == DType::i32)
-        add(tensor.value.to_host<std::int32_t>(context));
-      else
-        add(tensor.value.to_host<float>(context));
+      switch (tensor.value.dtype()) {
+        case DType::i32:
+          add(tensor.value.to_host<std::int32_t>(context));
+          break;
+        case DType::f64:
+          add(tensor.value.to_host<double>(context));
+          break;
+        default:
+          add(tensor.value.to_host<float>(context));
+      }
     }
     return all;
   }

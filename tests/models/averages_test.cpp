@@ -27,12 +27,14 @@ SmallTraining::Values behind(const SmallTraining::Values& all, const std::string
   return found;
 }
 
-/// Weights and state as they stand at the front of a checkpoint's tensors.
+/// Weights and state, in the order in which averages of them stand in a checkpoint.
 SmallTraining::Values weights_of(const SmallTraining& training) {
-  SmallTraining::Values all = training.values();
-  const ParameterStore& store = training.network.store();
-  all.resize(store.parameters().size() + store.state().size());
-  return all;
+  SmallTraining::Values found;
+  for (auto& [name, values] : training.values())
+    if (name != Trainer::kMetricsName && name.find("optimizer.") != 0 && name.find("guard.") != 0 &&
+        name.find("ema.") != 0 && name.find("lookahead.") != 0)
+      found.emplace_back(name, std::move(values));
+  return found;
 }
 
 void check_close(const SmallTraining::Values& actual, const SmallTraining::Values& expected) {

@@ -74,15 +74,13 @@ std::string machine_text(const Processor& processor, const std::vector<Finding>&
   const char* heading = "recipes";
   for (const Recipe& recipe : recipes())
     text += fmt::format("{:<11} {}\n", std::exchange(heading, ""), recipe.name);
-  text +=
-      fmt::format("\n{:<22}  {:<20}  {}\n", "operation", "cpu", has_cuda ? "simt            cuda" : "simt");
+  text += fmt::format("\n{:<22}  rows on each device\n", "operation");
   auto rows = rows_by_operation(has_cuda);
   for (const std::string& operation : all_operations()) {
-    std::map<std::string, std::vector<std::string>>& at = rows[operation];
-    const std::string host =
-        fmt::format("{:<22}  {:<20}  {}", operation, fmt::format("{}", fmt::join(at["cpu"], ", ")),
-                    fmt::format("{}", fmt::join(at["simt"], ", ")));
-    text += has_cuda ? two_columns(host, fmt::format("{}", fmt::join(at["cuda"], ", ")), 62) : host + '\n';
+    std::vector<std::string> devices_with;
+    for (const auto& [device, names] : rows[operation])
+      devices_with.push_back(fmt::format("{}: {}", device, fmt::join(names, ", ")));
+    text += two_columns(operation, fmt::format("{}", fmt::join(devices_with, "; ")), 24);
   }
   return text + "The first row that fits is taken; --impl OPERATION=ROW takes another.\n";
 }

@@ -111,7 +111,10 @@ bool RunFolder::is_free() const {
                       (entry->path() == checkpoints() && fs::is_empty(checkpoints(), ignored));
     if (!ours) return false;
   }
-  return !error;
+  if (error)
+    fail(ErrorKind::runtime,
+         fmt::format("cannot look into the folder {}: {}", path_.string(), error.message()));
+  return true;
 }
 
 void check_free(const RunFolder& folder) {

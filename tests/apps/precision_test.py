@@ -82,7 +82,7 @@ class Precision(Workplace):
             done = self.train(out, "--lr", "1e25", "--epochs", "5", "--warmup", "0", *flags, code=6)
             step = 1 if "--loss-scale" in flags else 2
             last = self.path(out, "checkpoints", "last.safetensors")
-            first = "gradient of 'fc.weight'" if "--loss-scale" in flags else "output of '"
+            first = "gradient of 'fc.(weight|bias)'" if "--loss-scale" in flags else "output of '"
             self.assertRegex(done.stderr, rf"zeroth: step {step} is not finite, first the {first}.* \(\d+ of \d+ values\); ")
             self.assertTrue(done.stderr.endswith(f"the checkpoint before it is {last}\n"), done.stderr)
             self.run_program("eval", self.path(out))  # it is whole

@@ -179,7 +179,7 @@ class Training(Workplace):
 
     def test_diverging_and_missing_a_target(self):
         done = self.train("diverged", "--lr", "1e25", "--epochs", "3", "--warmup", "0", code=6)
-        self.assertIn("stopped being finite", done.stderr)
+        self.assertIn("is not finite, first the output of", done.stderr)
         self.assertIn("misses --target-acc", self.train("missed", "--max-steps", "1", "--target-acc", "1", code=6).stderr)
 
     def test_init_takes_weights_only(self):

@@ -49,7 +49,7 @@ class Aids(Workplace):
         # A run that was told so tests with views at its end, and so does zeroth eval of it.
         done = self.train("views", "--epochs", "2", "--tta", "translate", "--json")
         loss = json.loads(self.run_program("eval", self.path("views"), *flags).stdout)["loss"]
-        self.assertEqual(json.loads(done.stdout)["loss"], loss)
+        self.assertEqual(json.loads(done.stdout)["test_loss"], loss)
         self.assertEqual(loss, losses["translate"])  # the same training
 
 

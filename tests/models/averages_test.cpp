@@ -123,14 +123,16 @@ TEST_CASE("averages are what is evaluated, and the training keeps its bits", "[t
     CHECK(loss != evaluate(training.context, training.network, set, config).metrics.loss);
     // A network that has the averages for its weights.
     SmallTraining averaged(config, 64, working, device);
-    std::size_t t = 0;
+    std::size_t filled = 0;
     const SmallTraining::Values average = behind(before, "ema.");
-    for (const NamedTensor& tensor : averaged.trainer.tensors()) {
-      if (t == average.size()) break;
-      const std::vector<float> values(average[t].second.begin(), average[t].second.end());
-      REQUIRE(tensor.name == average[t++].first);
-      tensor.value.copy_from(averaged.context, std::as_bytes(std::span(values)));
-    }
+    for (const NamedTensor& tensor : averaged.trainer.tensors())
+      for (const auto& [name, numbers] : average) {
+        if (name != tensor.name) continue;
+        const std::vector<float> values(numbers.begin(), numbers.end());
+        tensor.value.copy_from(averaged.context, std::as_bytes(std::span(values)));
+        ++filled;
+      }
+    REQUIRE(filled == average.size());
     averaged.network.store().refresh_working_values(averaged.context);
     const PictureSet same = random_pictures(averaged.context, 20, 8);
     CHECK(evaluate(averaged.context, averaged.network, same, config).metrics.loss == loss);

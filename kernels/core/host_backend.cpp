@@ -15,8 +15,6 @@ namespace zeroth {
 
 namespace {
 
-constexpr std::size_t kLarge = std::size_t{64} << 20;
-
 [[noreturn]] void fail_without_memory(std::size_t bytes, std::size_t free) {
   throw OutOfMemory("out of memory on the host: " + std::to_string(bytes) + " bytes were asked for, " +
                     std::to_string(free) + " are free");
@@ -35,10 +33,12 @@ class HostBackend : public DeviceBackend {
   static void* host_memory(std::size_t bytes) {
     constexpr std::size_t kHugePage = std::size_t{2} << 20;
     const bool huge = bytes >= 2 * kHugePage;
-    // Linux promises memory that it has not, and ends the process that touches it.
-    if (bytes >= kLarge) {
-      const std::size_t free = free_host_memory();
-      if (bytes > free) fail_without_memory(bytes, free);
+    // Linux promises memory that it has not, and ends the process that touches it; and oneDNN crashes where
+    // none is left for what it takes itself.
+    if (huge) {
+      constexpr std::size_t kOfLibraries = std::size_t{32} << 20;
+      const std::size_t free = free_host_memory(), ours = free > kOfLibraries ? free - kOfLibraries : 0;
+      if (bytes > ours) fail_without_memory(bytes, ours);
     }
     const std::size_t alignment = huge ? kHugePage : 256;
     void* data = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
